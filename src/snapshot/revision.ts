@@ -1,0 +1,33 @@
+import type { ConnectionConfig, NamespaceConfig, PersonaConfig, SettingsConfig } from '../config/document.ts';
+
+/**
+ * What one configuration revision says, as stored in `revisions.document` (JSON, no secret inside) and as every
+ * data-plane process loads it. Secrets are `[REDACTED]` here; the values are in `credentials`.
+ */
+export interface RevisionDocument {
+  readonly settings: SettingsConfig;
+  readonly tenants: readonly TenantRevision[];
+}
+
+export interface TenantRevision {
+  readonly id: string;
+  readonly connections: readonly ConnectionRevision[];
+  readonly namespaces: readonly ({ readonly name: string } & NamespaceConfig)[];
+  readonly personas: readonly ({ readonly name: string } & PersonaConfig)[];
+}
+
+export interface ConnectionRevision {
+  /** Stable row id (uuid); survives renames of nothing, dies with the connection. */
+  readonly id: string;
+  readonly name: string;
+  /** Secrets inside are `[REDACTED]`. */
+  readonly config: ConnectionConfig;
+  /** Row of `credentials` that holds this connection's secrets as a JSON object, JSON pointer → value. */
+  readonly credentialId: string | null;
+}
+
+/** Envoy's name for a connection: its cluster, and the value of the route header. */
+export const routeName = (tenant: string, connection: string): string => `${tenant}/${connection}`;
+
+/** The header that chooses a connection's route. Stripped from whatever a client sends. */
+export const ROUTE_HEADER = 'x-sallyport-route';
