@@ -1,0 +1,26 @@
+import { join } from 'node:path';
+
+/** Unix sockets of one deployment, all in its short, private (0700) runtime directory. */
+export interface Sockets {
+  /** The control plane's ADS server; Envoy connects. */
+  readonly xds: string;
+  /** Envoy's egress listener (0600): whatever Sallyport itself sends to an upstream. */
+  readonly egress: string;
+  /** Envoy's admin interface. */
+  readonly envoyAdmin: string;
+  /** ext_proc gRPC of worker `index`. */
+  processor(index: number): string;
+  /** Plain HTTP of worker `index`: answers too big for the gRPC path, and its metrics. */
+  edge(index: number): string;
+}
+
+/** Names of the sockets under a runtime directory. */
+export function socketsIn(directory: string): Sockets {
+  return {
+    xds: join(directory, 'xds.sock'),
+    egress: join(directory, 'egress.sock'),
+    envoyAdmin: join(directory, 'envoy-admin.sock'),
+    processor: (index) => join(directory, `processor-${index}.sock`),
+    edge: (index) => join(directory, `edge-${index}.sock`),
+  };
+}

@@ -1,0 +1,16 @@
+import { type Logger, pino } from 'pino';
+
+export type { Logger };
+
+/** JSON lines on stderr, one an event. Secrets never reach a logger; the paths here are a second net. */
+export function createLogger(role: string, level: string): Logger {
+  return pino(
+    {
+      level,
+      base: { role, pid: process.pid },
+      redact: ['token', 'key', 'authorization', 'secret', 'password', '*.token', '*.authorization', '*.secret', '*.password'],
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    pino.destination({ fd: 2, sync: true }),
+  );
+}
