@@ -137,11 +137,14 @@ create table upstream_sessions (
   tenant_id text not null,
   -- SHA-256 over downstream session, connection and credential.
   key bytea primary key,
+  -- The downstream session it serves; null when shared (session: pooled).
+  session_id uuid,
   connection_id uuid not null references connections (id) on delete cascade,
   sealed_id bytea not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null
 );
+create index upstream_sessions_session on upstream_sessions (session_id);
 create index upstream_sessions_expiry on upstream_sessions (expires_at);
 
 -- Downstream sessions that were ended before their expiry.

@@ -1,0 +1,145 @@
+import type { ColumnType, Generated } from 'kysely';
+import type {
+  ConnectionConfig,
+  NamespaceConfig,
+  PersonaConfig,
+  SecretInput,
+  SettingsConfig,
+} from '../config/document.ts';
+import type { RevisionDocument } from '../snapshot/revision.ts';
+
+/**
+ * Rows as the SQL in migrations/ declares them. `bigint` reads as a number (see database.ts); JSON columns read as
+ * values and are written as JSON text, because `pg` would turn an array into a Postgres array.
+ */
+export interface Tables {
+  tenants: { id: string; created_at: Generated<Date> };
+  settings: { id: Generated<boolean>; config: Json<SettingsConfig>; owner: Generated<'api' | 'file'> };
+  connections: NamedRow<ConnectionConfig>;
+  namespaces: NamedRow<NamespaceConfig>;
+  personas: NamedRow<PersonaConfig>;
+  credentials: CredentialsTable;
+  api_keys: ApiKeysTable;
+  revisions: RevisionsTable;
+  replicas: { id: string; role: string; revision: number; seen_at: Generated<Date> };
+  catalog_status: CatalogStatusTable;
+  catalog_tools: { connection_id: string; position: number; name: string; definition: string; digest: string };
+  upstream_sessions: UpstreamSessionsTable;
+  session_tombstones: { session_id: string; tenant_id: string; ended_at: Generated<Date>; expires_at: Date };
+  audit_events: AuditEventsTable;
+  xds_rejections: { node_id: string; type_url: string; resource: string; error: string; at: Generated<Date> };
+}
+
+/** A JSON column: read as the value, written as its JSON text. */
+export type Json<T> = ColumnType<T, string, string>;
+
+/** Who may change a row: the admin API, a configuration file, or the demo (which the API may change too). */
+export type Owner = 'api' | 'file' | 'demo';
+
+/** What connections, namespaces and personas have in common. */
+export interface NamedRow<Config> {
+  id: string;
+  tenant_id: string;
+  name: string;
+  config: Json<Config>;
+  owner: Generated<Owner>;
+  created_at: Generated<Date>;
+  updated_at: Generated<Date>;
+  version: Generated<number>;
+}
+
+interface CredentialsTable {
+  id: string;
+  tenant_id: string;
+  connection_id: string;
+  owner_subject: Generated<string>;
+  ciphertext: Buffer;
+  key_id: string;
+  refs: Json<Record<string, Exclude<SecretInput, string>>>;
+  updated_at: Generated<Date>;
+}
+
+interface ApiKeysTable {
+  id: string;
+  tenant_id: string;
+  name: string;
+  hash: Buffer;
+  hint: string;
+  roles: string[];
+  owner: Generated<'api' | 'file'>;
+  expires_at: Date | null;
+  revoked_at: Date | null;
+  created_at: Generated<Date>;
+  seq: Generated<number>;
+}
+
+interface RevisionsTable {
+  id: Generated<number>;
+  document: Json<RevisionDocument>;
+  author: string;
+  reason: string;
+  created_at: Generated<Date>;
+  active_at: Date | null;
+}
+
+interface CatalogStatusTable {
+  connection_id: string;
+  tenant_id: string;
+  state: 'pending' | 'ready' | 'unavailable' | 'disabled';
+  last_error: string | null;
+  last_attempt_at: Date | null;
+  last_success_at: Date | null;
+  server_name: string | null;
+  server_version: string | null;
+  protocol_version: string | null;
+  has_sessions: Generated<boolean>;
+  capabilities: ColumnType<Record<string, unknown>, string | undefined, string>;
+  instructions: string | null;
+  seq: Generated<number>;
+}
+
+interface UpstreamSessionsTable {
+  tenant_id: string;
+  key: Buffer;
+  connection_id: string;
+  sealed_id: Buffer;
+  created_at: Generated<Date>;
+  expires_at: Date;
+}
+
+interface AuditEventsTable {
+  id: string;
+  at: Date;
+  tenant_id: string;
+  namespace: string | null;
+  request_id: string | null;
+  trace_id: string | null;
+  session_id: string | null;
+  subject: string | null;
+  auth_method: string | null;
+  client_name: string | null;
+  persona: string | null;
+  method: string | null;
+  connection: string | null;
+  connection_kind: string | null;
+  tool: string | null;
+  upstream_tool: string | null;
+  definition_digest: string | null;
+  arguments: Json<unknown> | null;
+  arguments_sha256: string | null;
+  verdict: 'allowed' | 'denied' | 'limited' | 'blocked' | 'failed';
+  rule: string | null;
+  pattern: string | null;
+  reason: string | null;
+  findings: Json<unknown> | null;
+  enrichment: Json<unknown> | null;
+  credential_id: string | null;
+  upstream_status: number | null;
+  is_error: boolean | null;
+  http_status: number | null;
+  duration_us: number | null;
+  upstream_us: number | null;
+  processor_us: number | null;
+  bytes_in: number | null;
+  bytes_out: number | null;
+}
