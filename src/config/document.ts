@@ -4,8 +4,20 @@
  * produce exactly these shapes; nothing else in the product knows YAML.
  */
 
-/** A secret as written: the value itself, or where the process that reads the file finds it. */
-export type SecretInput = string | { readonly env: string } | { readonly file: string };
+/** Where a secret came from: what `export` writes instead of the value. A template is text with `${NAME}` in it. */
+export type SecretReference = { readonly env: string } | { readonly file: string } | { readonly template: string };
+
+/**
+ * A secret together with its origin. References are resolved by the process that reads the file (for `apply`, the
+ * command line), so this is how a secret travels in bodies of the admin API: `{ "value": "s3cret", "ref": { "env": "CRM_TOKEN" } }`.
+ */
+export interface ResolvedSecret {
+  readonly value: string;
+  readonly ref?: SecretReference;
+}
+
+/** A secret: the value itself, where the process that reads the file finds it, or both. */
+export type SecretInput = string | SecretReference | ResolvedSecret;
 
 /** What a secret reads back as; writing it keeps the stored secret. */
 export const REDACTED = '[REDACTED]';

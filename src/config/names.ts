@@ -1,0 +1,90 @@
+/**
+ * What may be a name: of a connection, namespace, persona or key, and of a header that a connection sends or lets
+ * through. Each function returns what is wrong as a sentence fragment that follows the name, or `undefined`.
+ */
+
+const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?$/;
+const SHAPE = 'is not a valid name: use 1 to 40 letters, digits, "_", "-" or ".", with a letter or digit at both ends';
+
+/** Connection names are the first half of a wire name `connection__tool`, hence no `__`. */
+export function connectionNameFault(name: string): string | undefined {
+  if (!NAME.test(name)) return SHAPE;
+  if (name.includes('__')) return 'must not contain "__", which separates a connection from its tools';
+  if (name.startsWith('sallyport')) return 'is reserved: names that begin with "sallyport" belong to the gateway';
+  return undefined;
+}
+
+/** Path segments that mean something else at the MCP port. */
+const RESERVED_NAMESPACES = new Set(['mcp', 't', 'oauth']);
+
+/** Namespace names are a path segment: `/{namespace}/mcp`. */
+export function namespaceNameFault(name: string): string | undefined {
+  if (name !== name.toLowerCase()) return 'must be lower case: it is part of a URL';
+  if (!NAME.test(name)) return SHAPE;
+  if (RESERVED_NAMESPACES.has(name)) return 'is reserved: that path means something else';
+  return undefined;
+}
+
+/** Personas and keys share one shape. */
+export function plainNameFault(name: string): string | undefined {
+  return NAME.test(name) ? undefined : SHAPE;
+}
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** RFC 9110 §7.6.1, and what Envoy or the gateway itself writes on every request. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+const OURS = new Set(['host', 'content-length', 'content-type', 'content-encoding', 'accept', 'last-event-id']);
+const OUR_PREFIXES = ['mcp-', 'x-sallyport-', 'x-envoy-'];
+
+/** A header that the gateway adds to requests towards an upstream. */
+export function headerNameFault(name: string): string | undefined {
+  if (!TOKEN.test(name)) return 'is not a valid header name';
+  const lower = name.toLowerCase();
+  if (HOP_BY_HOP.has(lower)) return 'is a hop-by-hop header and cannot be set';
+  if (OURS.has(lower) || OUR_PREFIXES.some((prefix) => lower.startsWith(prefix))) {
+    return 'is set by the gateway itself and cannot be configured';
+  }
+  return undefined;
+}
+
+/** A header of the caller that may pass: never one that says who the caller is. */
+export function forwardedHeaderFault(name: string): string | undefined {
+  const lower = name.toLowerCase();
+  if (lower === 'authorization' || lower === 'cookie' || lower === 'mcp-session-id' || lower === 'last-event-id') {
+    return 'is never forwarded: it belongs to the caller and the gateway, not to an upstream';
+  }
+  return headerNameFault(name)?.replace(/ and cannot be (set|configured)$/, ' and is never forwarded');
+}
+
+/** Header values are visible text: no line breaks or other control characters (RFC 9110 §5.5). */
+export function headerValueFault(value: string): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to refuse
+  if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) return 'must not contain line breaks or control characters';
+  if (value !== value.trim()) return 'must not begin or end with white space';
+  return undefined;
+}
+
+/** Names of headers whose value is taken for a secret even when it is written out. */
+export function isSecretHeader(name: string): boolean {
+  return /auth|token|key|secret|cookie|passw|credential|signature/i.test(name);
+}
+
+/** Patterns over names: `*` any run of characters, `?` one, and the characters of names. */
+export function patternFault(pattern: string): string | undefined {
+  if (pattern.startsWith('!')) return 'is not a pattern: to exclude something, list it under "deny"';
+  if (!/^[A-Za-z0-9_.*?-]{1,200}$/.test(pattern)) {
+    return 'is not a pattern: use letters, digits, "_", "-", ".", with "*" for any run of characters and "?" for one';
+  }
+  return undefined;
+}
