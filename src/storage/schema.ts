@@ -3,7 +3,7 @@ import type {
   ConnectionConfig,
   NamespaceConfig,
   PersonaConfig,
-  SecretInput,
+  SecretReference,
   SettingsConfig,
 } from '../config/document.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
@@ -55,7 +55,7 @@ interface CredentialsTable {
   owner_subject: Generated<string>;
   ciphertext: Buffer;
   key_id: string;
-  refs: Json<Record<string, Exclude<SecretInput, string>>>;
+  refs: ColumnType<Record<string, SecretReference>, string | undefined, string>;
   updated_at: Generated<Date>;
 }
 
