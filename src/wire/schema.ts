@@ -30,5 +30,8 @@ export function requiredType(fullName: string): protobuf.Type {
 
 const types = new Map<string, protobuf.Type>();
 const root = new protobuf.Root();
-// google/protobuf/* is bundled with protobufjs; it never looks these up in the file system.
-root.resolvePath = (_origin, target) => (target.startsWith('/') ? target : join(packageRoot, 'proto', target));
+// google/protobuf/* is bundled with protobufjs. The rules' own definition is not needed to read them as options.
+root.resolvePath = (_origin, target) => {
+  if (target === 'validate/validate.proto') return null;
+  return target.startsWith('/') ? target : join(packageRoot, 'proto', target);
+};
