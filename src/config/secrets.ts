@@ -115,8 +115,8 @@ export function resolveSecret(secret: SecretInput, sources: SecretSources): stri
   return expandTemplate(secret.template, (name) => variable(name, sources));
 }
 
-/** `${NAME}` and `${NAME:-default}` in text; `$${` is a literal `${`. */
-export const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?/g;
+/** `${NAME}`, `${NAME:-default}` and VS Code's `${env:NAME}` in text; `$${` is a literal `${`. */
+export const REFERENCE = /\$\$\{|\$\{(?:(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?/g;
 
 /** Fills in the references of a text; throws what `lookup` throws, and `SecretError` for a malformed reference. */
 export function expandTemplate(text: string, lookup: (name: string) => string): string {

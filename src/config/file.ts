@@ -1,0 +1,132 @@
+/**
+ * `sallyport.yaml` → a document, or every problem with its line and column. Paths inside are taken relative to the
+ * file's directory. Secrets stay references; `resolveDocument` in `secrets.ts` turns them into values.
+ */
+import { dirname, resolve } from 'node:path';
+import type { ConfigDocument, ConnectionConfig, SecretInput, SettingsConfig, UpstreamTlsConfig } from './document.ts';
+import { NOT_YET } from './keys.ts';
+import { validate } from './problems.ts';
+import { configFileSchema } from './schema.ts';
+import { mapSecrets, pointerSteps } from './secrets.ts';
+import type { ConfigProblem, YamlSource } from './yaml-source.ts';
+import { readYaml } from './yaml-source.ts';
+
+export type { ConfigProblem };
+
+export type ParsedFile = { readonly document: ConfigDocument } | { readonly problems: readonly ConfigProblem[] };
+
+/** Reads the text of a configuration file; `path` is where it came from, `env` what `${NAME}` refers to. */
+export function parseConfigFile(
+  text: string,
+  path: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): ParsedFile {
+  const source = readYaml(text, env);
+  if (source.content === undefined) return { problems: source.problems };
+  const foreign = foreignKind(source);
+  if (foreign) return { problems: [foreign] };
+  const result = validate(configFileSchema, source.content ?? {});
+  const problems = [...source.problems, ...('problems' in result ? result.problems.map(source.place) : [])];
+  if (problems.length > 0 || 'problems' in result) return { problems: inOrder(problems) };
+  return { document: anchor(result.value, source, dirname(resolve(path))) };
+}
+
+/** First things first, and one thing once. */
+export function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
+  return [...problems].sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+/** `config.yaml:3:5: connections.crm.url: must be …`, as compilers print it. */
+export function problemLine(file: string, { line, column, path, message }: ConfigProblem): string {
+  return `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}`;
+}
+
+function foreignKind(source: YamlSource): ConfigProblem | undefined {
+  const content = source.content as { kind?: unknown; mcpServers?: unknown } | null;
+  if (typeof content !== 'object' || content === null) return undefined;
+  if (content.kind === 'MCPRoute') {
+    return source.place({ steps: ['kind'], atKey: false, message: `an Envoy AI Gateway MCPRoute ${NOT_YET}` });
+  }
+  if (content.mcpServers !== undefined) {
+    const message = 'this is an mcpServers file: pass it with --mcp-config instead of --config';
+    return source.place({ steps: ['mcpServers'], atKey: true, message });
+  }
+  return undefined;
+}
+
+/** Makes a document independent of the file: references kept as references, paths absolute. */
+function anchor(document: ConfigDocument, source: YamlSource, directory: string): ConfigDocument {
+  const { settings, connections, apiKeys } = document;
+  return {
+    ...document,
+    ...(settings && { settings: anchorListener(settings, directory) }),
+    ...(connections && {
+      connections: Object.fromEntries(
+        Object.entries(connections).map(([name, one]) => [
+          name,
+          anchorConnection(one, source, ['connections', name], directory),
+        ]),
+      ),
+    }),
+    ...(apiKeys && {
+      apiKeys: apiKeys.map((entry, i) => ({
+        ...entry,
+        key: anchorSecret(entry.key, source.template(['identity', 'apiKeys', i, 'key']), directory),
+      })),
+    }),
+  };
+}
+
+/** Also used for connections that come from an `mcpServers` file. */
+export function anchorConnection(
+  connection: ConnectionConfig,
+  source: Pick<YamlSource, 'template'>,
+  steps: readonly (string | number)[],
+  directory: string,
+): ConnectionConfig {
+  const headers: Record<string, SecretInput> = {};
+  for (const [name, value] of Object.entries(connection.headers)) {
+    headers[name] = anchorSecret(value, source.template([...steps, 'headers', name]), directory);
+  }
+  const tls = connection.tls && anchorTls(connection.tls, directory);
+  return mapSecrets({ ...connection, headers, ...(tls && { tls }) }, (secret, pointer) =>
+    anchorSecret(secret, source.template([...steps, ...pointerSteps(pointer)]), directory),
+  );
+}
+
+/** `${NAME}` alone is the same as `{ env: NAME }`; inside other text it stays a template. */
+function anchorSecret(secret: SecretInput, template: string | undefined, directory: string): SecretInput {
+  if (typeof secret === 'string') return template === undefined ? secret : templateReference(template);
+  if ('file' in secret) return { file: resolve(directory, secret.file) };
+  return secret;
+}
+
+/** The reference that a text with `${…}` in it amounts to. */
+export function templateReference(template: string): SecretInput {
+  const whole = /^\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(template)?.[1];
+  return whole === undefined ? { template } : { env: whole };
+}
+
+const isPem = (text: string): boolean => text.includes('-----BEGIN ');
+
+function anchorTls(tls: UpstreamTlsConfig, directory: string): UpstreamTlsConfig {
+  const path = (text: string): string => (isPem(text) ? text : resolve(directory, text));
+  const { ca, cert, key } = tls;
+  return {
+    ...tls,
+    ...(ca !== undefined && { ca: path(ca) }),
+    ...(cert !== undefined && { cert: path(cert) }),
+    ...(typeof key === 'string' && !isPem(key) && { key: { file: resolve(directory, key) } }),
+  };
+}
+
+function anchorListener(settings: SettingsConfig, directory: string): SettingsConfig {
+  const { tls } = settings.listener;
+  if (!tls) return settings;
+  const absolute = {
+    cert: resolve(directory, tls.cert),
+    key: resolve(directory, tls.key),
+    ...(tls.clientCa !== undefined && { clientCa: resolve(directory, tls.clientCa) }),
+  };
+  return { ...settings, listener: { tls: absolute } };
+}

@@ -1,0 +1,142 @@
+/**
+ * What only the whole can tell: names that refer to nothing or clash, certificates that cannot work. Run before a
+ * revision is stored, so that what is stored can be served.
+ */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { SecretInput, UpstreamTlsConfig } from '../config/document.ts';
+import { REDACTED } from '../config/document.ts';
+import { connectionNameFault, namespaceNameFault, plainNameFault } from '../config/names.ts';
+import type { ConnectionRevision, RevisionDocument, TenantRevision } from './revision.ts';
+
+export interface RevisionProblem {
+  /** `connections.crm.tls.ca`; with the tenant in front where it is not `default`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** More than this is a mistake, and would make Envoy's start slow: each connection is a cluster of its own. */
+const MAXIMUM_CONNECTIONS = 2000;
+
+/** Every reason why this revision must not be stored; none when it may be. */
+export function checkRevision(document: RevisionDocument): RevisionProblem[] {
+  const tenants = duplicates(document.tenants.map(({ id }) => id));
+  return [
+    ...tenants.map((id) => ({ path: `tenants.${id}`, message: 'is there twice' })),
+    ...document.tenants.flatMap(checkTenant),
+  ];
+}
+
+function checkTenant(tenant: TenantRevision): RevisionProblem[] {
+  const { connections, namespaces, personas } = tenant;
+  const problems = [
+    ...checkNames('connections', connections, connectionNameFault),
+    ...checkNames('namespaces', namespaces, namespaceNameFault),
+    ...checkNames('personas', personas, plainNameFault),
+    ...namespaces.flatMap((namespace) => checkReferences(namespace, connections)),
+    ...personas
+      .filter(({ roles, subjects }) => roles.length === 0 && subjects.length === 0)
+      .map(({ name }) => ({
+        path: `personas.${name}`,
+        message: 'needs "roles" or "subjects": nobody could ever have it',
+      })),
+    ...connections.flatMap(checkTls),
+  ];
+  if (connections.length > MAXIMUM_CONNECTIONS) {
+    const message = `${connections.length} connections are too many: at most ${MAXIMUM_CONNECTIONS}`;
+    problems.push({ path: 'connections', message });
+  }
+  if (tenant.id === 'default') return problems;
+  return problems.map(({ path, message }) => ({ path: `tenants.${tenant.id}.${path}`, message }));
+}
+
+function checkNames(
+  section: string,
+  rows: readonly { readonly name: string }[],
+  fault: (name: string) => string | undefined,
+): RevisionProblem[] {
+  const names = rows.map(({ name }) => name);
+  return [
+    ...duplicates(names).map((name) => ({ path: `${section}.${name}`, message: 'is there twice' })),
+    ...names.flatMap((name) => {
+      const problem = fault(name);
+      return problem ? [{ path: `${section}.${name}`, message: `${JSON.stringify(name)} ${problem}` }] : [];
+    }),
+  ];
+}
+
+/** A pattern may match nothing yet; a plain name that names nothing is a typo. */
+function checkReferences(
+  namespace: TenantRevision['namespaces'][number],
+  connections: readonly ConnectionRevision[],
+): RevisionProblem[] {
+  const names = new Set(connections.map(({ name }) => name));
+  return namespace.connections.flatMap((reference, i) => {
+    if (/[*?]/.test(reference) || names.has(reference)) return [];
+    const path = `namespaces.${namespace.name}.connections[${i}]`;
+    return [{ path, message: `there is no connection named "${reference}"` }];
+  });
+}
+
+function checkTls({ name, config }: ConnectionRevision): RevisionProblem[] {
+  const { tls } = config;
+  if (!tls) return [];
+  const path = `connections.${name}.tls`;
+  const problems: RevisionProblem[] = [];
+  if (config.url.startsWith('http:')) {
+    problems.push({ path, message: 'has no effect on an http:// URL: use https:// or remove "tls"' });
+  }
+  const fault = tls.ca === undefined ? undefined : certificateFault(tls.ca);
+  if (fault) problems.push({ path: `${path}.ca`, message: fault });
+  problems.push(...checkClientCertificate(tls, path));
+  return problems;
+}
+
+function checkClientCertificate({ cert, key }: UpstreamTlsConfig, path: string): RevisionProblem[] {
+  if (cert === undefined) return [];
+  const fault = certificateFault(cert);
+  if (fault) return [{ path: `${path}.cert`, message: fault }];
+  const text = keyText(key);
+  if (text === undefined) return [];
+  const wrong = keyFault(text, cert);
+  return wrong ? [{ path: `${path}.key`, message: wrong }] : [];
+}
+
+/** Stored revisions hold no secrets; keys are checked where the value is at hand. */
+function keyText(key: SecretInput | undefined): string | undefined {
+  if (key === undefined || key === REDACTED) return undefined;
+  if (typeof key === 'string') return key;
+  return 'value' in key ? key.value : undefined;
+}
+
+/** What is wrong with PEM text that should hold one or more certificates. */
+export function certificateFault(pem: string): string | undefined {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g);
+  if (!blocks) return 'holds no PEM certificate (-----BEGIN CERTIFICATE-----…)';
+  for (const [i, block] of blocks.entries()) {
+    try {
+      new X509Certificate(block);
+    } catch {
+      return `certificate ${i + 1} of ${blocks.length} cannot be read: it is damaged or not a certificate`;
+    }
+  }
+  return undefined;
+}
+
+/** What is wrong with a PEM private key that should belong to a certificate (the first of a chain). */
+export function keyFault(pem: string, certificate: string): string | undefined {
+  try {
+    const key = createPrivateKey(pem);
+    return new X509Certificate(certificate).checkPrivateKey(key)
+      ? undefined
+      : 'does not belong to the certificate in "cert"';
+  } catch {
+    return pem.includes('ENCRYPTED') ? 'is encrypted: store it without a passphrase' : 'is not a PEM private key';
+  }
+}
+
+function duplicates(values: readonly string[]): string[] {
+  const seen = new Set<string>();
+  const twice = new Set<string>();
+  for (const value of values) (seen.has(value) ? twice : seen).add(value);
+  return [...twice];
+}
