@@ -67,6 +67,7 @@ interface ApiKeysTable {
   hint: string;
   roles: string[];
   owner: Generated<'api' | 'file'>;
+  origin: ColumnType<SecretReference | Record<string, never> | null, string | null, string | null>;
   expires_at: Date | null;
   revoked_at: Date | null;
   created_at: Generated<Date>;

@@ -76,6 +76,8 @@ create table api_keys (
   hint text not null,
   roles text[] not null,
   owner text not null default 'api' check (owner in ('api', 'file')),
+  -- Null: the gateway made the key. Else a configuration declared it: {"env": NAME}, …, or {} where it stood there itself.
+  origin jsonb,
   expires_at timestamptz,
   revoked_at timestamptz,
   created_at timestamptz not null default now(),

@@ -1,0 +1,69 @@
+import type { Problem } from '../config/problems.ts';
+import type { RevisionDocument } from '../snapshot/revision.ts';
+import type { Database, Queryable } from '../storage/database.ts';
+import { Refusal } from './refusal.ts';
+import { buildRevision, lockConfiguration, storeRevision } from './store.ts';
+
+/** Who changes the configuration, and what for; kept with the revision. */
+export interface Change {
+  readonly author: string;
+  readonly reason: string;
+}
+
+/** The only way to change what the gateway serves. */
+export interface ConfigurationWriter {
+  /**
+   * Runs `work` in one transaction under the configuration lock, then builds and checks the revision that the rows
+   * amount to. A bad one is refused with its problems and nothing is kept; one that says what the last one said is
+   * not stored. Whatever `work` throws undoes the change.
+   */
+  change<T>(change: Change, work: (trx: Queryable) => Promise<T>): Promise<{ value: T; revision: number | undefined }>;
+  /** Does everything `change` does, reports what `work` gave, and keeps nothing. */
+  rehearse<T>(work: (trx: Queryable) => Promise<T>): Promise<T>;
+}
+
+/** `check` compiles a document as the data plane and Envoy will, and says what is wrong with it. */
+export function createWriter(
+  database: Database,
+  check: (document: RevisionDocument) => readonly Problem[],
+): ConfigurationWriter {
+  const checked = async (trx: Queryable): Promise<RevisionDocument> => {
+    const document = await buildRevision(trx);
+    const problems = check(document);
+    if (problems.length === 0) return document;
+    throw new Refusal(
+      422,
+      'Refused configuration',
+      `The change would make a configuration that cannot be served, so nothing was changed: ${problems[0]?.path}: ${problems[0]?.message}`,
+      problems,
+    );
+  };
+
+  return {
+    change: ({ author, reason }, work) =>
+      database.kysely.transaction().execute(async (trx) => {
+        await lockConfiguration(trx);
+        const value = await work(trx);
+        return { value, revision: await storeRevision(trx, await checked(trx), author, reason) };
+      }),
+    async rehearse(work) {
+      const rehearsal = new Rehearsal();
+      try {
+        return await database.kysely.transaction().execute(async (trx) => {
+          await lockConfiguration(trx);
+          rehearsal.value = await work(trx);
+          await checked(trx);
+          throw rehearsal;
+        });
+      } catch (error) {
+        if (error === rehearsal) return rehearsal.value as Awaited<ReturnType<typeof work>>;
+        throw error;
+      }
+    },
+  };
+}
+
+/** Thrown to undo a change that was only tried. */
+class Rehearsal {
+  value: unknown;
+}

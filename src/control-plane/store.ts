@@ -1,0 +1,152 @@
+import { sql } from 'kysely';
+import type { PersonaConfig } from '../config/document.ts';
+import { DEFAULT_SETTINGS } from '../config/schema.ts';
+import type { ConnectionRevision, RevisionDocument, TenantRevision } from '../snapshot/revision.ts';
+import type { Queryable } from '../storage/database.ts';
+import { listRows } from '../storage/named-rows.ts';
+
+/** Where no persona was ever written, this one holds: the first key's role may do everything. Never stored as a row. */
+export const BUILT_IN_PERSONA: { readonly name: string } & PersonaConfig = {
+  name: 'admin',
+  roles: ['admin'],
+  subjects: [],
+  priority: 0,
+  tools: { allow: ['*'], deny: [] },
+  connections: { allow: ['*'], deny: [] },
+  description: 'Built in while no persona is configured: may do everything.',
+};
+
+/** One writer at a time: revisions and key sequences then commit in the order of their numbers. */
+export async function lockConfiguration(trx: Queryable): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtext('sallyport configuration'))`.execute(trx);
+}
+
+/** What the rows say now, as one document. Pure reading: inside a change it sees the change. */
+export async function buildRevision(db: Queryable): Promise<RevisionDocument> {
+  const settings = await db.selectFrom('settings').select('config').executeTakeFirst();
+  const tenants = await db.selectFrom('tenants').select('id').orderBy('id').execute();
+  const built: TenantRevision[] = [];
+  for (const { id } of tenants) built.push(await buildTenant(db, id));
+  return { settings: settings?.config ?? DEFAULT_SETTINGS, tenants: built };
+}
+
+async function buildTenant(db: Queryable, tenant: string): Promise<TenantRevision> {
+  const credentials = await db
+    .selectFrom('credentials')
+    .select(['id', 'connection_id'])
+    .where('tenant_id', '=', tenant)
+    .where('owner_subject', '=', '')
+    .execute();
+  const credentialOf = new Map(credentials.map((row) => [row.connection_id, row.id]));
+  const connections = (await listRows(db, 'connections', tenant)).map(
+    ({ id, name, config }): ConnectionRevision => ({ id, name, config, credentialId: credentialOf.get(id) ?? null }),
+  );
+  const namespaces = (await listRows(db, 'namespaces', tenant)).map(({ name, config }) => ({ name, ...config }));
+  const personas = (await listRows(db, 'personas', tenant)).map(({ name, config }) => ({ name, ...config }));
+  return { id: tenant, connections, namespaces, personas: personas.length > 0 ? personas : [BUILT_IN_PERSONA] };
+}
+
+/** Stores a revision and tells everyone, unless the newest one says the same; the id of the new one if there is one. */
+export async function storeRevision(
+  trx: Queryable,
+  document: RevisionDocument,
+  author: string,
+  reason: string,
+): Promise<number | undefined> {
+  const json = JSON.stringify(document);
+  const newest = await trx
+    .selectFrom('revisions')
+    .select(sql<boolean>`document = ${json}::jsonb`.as('same'))
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  if (newest?.same === true) return undefined;
+  const { id } = await trx
+    .insertInto('revisions')
+    .values({ document: json, author, reason })
+    .returning('id')
+    .executeTakeFirstOrThrow();
+  await notify(trx, 'sallyport_revision', String(id));
+  return id;
+}
+
+/** Sends a notification; inside a transaction it leaves when that commits. */
+export async function notify(db: Queryable, channel: string, payload: string): Promise<void> {
+  await sql`select pg_notify(${channel}, ${payload})`.execute(db);
+}
+
+const revisionHead = ['id', 'author', 'reason', 'created_at', 'active_at'] as const;
+
+/** Newest first. */
+export async function listRevisions(db: Queryable, page: { before?: number | undefined; limit: number }) {
+  let query = db.selectFrom('revisions').select(revisionHead);
+  if (page.before !== undefined) query = query.where('id', '<', page.before);
+  return query.orderBy('id', 'desc').limit(page.limit).execute();
+}
+
+export async function findRevision(db: Queryable, id: number) {
+  return db.selectFrom('revisions').select(revisionHead).select('document').where('id', '=', id).executeTakeFirst();
+}
+
+export async function newestRevision(db: Queryable) {
+  return db
+    .selectFrom('revisions')
+    .select(revisionHead)
+    .select('document')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+}
+
+/** Id of the newest revision that processors may serve. */
+export async function activeRevisionId(db: Queryable): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('revisions')
+    .select('id')
+    .where('active_at', 'is not', null)
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.id;
+}
+
+/** Lets processors serve a revision: Envoy has what it needs. */
+export async function activateRevision(db: Queryable, id: number): Promise<void> {
+  await db
+    .updateTable('revisions')
+    .set({ active_at: sql`now()` })
+    .where('id', '=', id)
+    .where('active_at', 'is', null)
+    .execute();
+  await notify(db, 'sallyport_revision', String(id));
+}
+
+/** Keeps the last `keep` revisions, and always the newest active one. */
+export async function pruneRevisions(db: Queryable, keep: number): Promise<void> {
+  await sql`delete from revisions where id < (select max(id) from revisions where active_at is not null)
+    and id <= (select max(id) - ${keep} from revisions)`.execute(db);
+}
+
+/** Data-plane processes that reported within the last ten seconds. */
+export async function liveReplicas(db: Queryable) {
+  return db
+    .selectFrom('replicas')
+    .select(['id', 'role', 'revision', 'seen_at'])
+    .where('seen_at', '>', sql<Date>`now() - interval '10 seconds'`)
+    .orderBy('id')
+    .execute();
+}
+
+/** Forgets replicas that have been silent for an hour. */
+export async function pruneReplicas(db: Queryable): Promise<void> {
+  await db.deleteFrom('replicas').where('seen_at', '<', sql<Date>`now() - interval '1 hour'`).execute();
+}
+
+/** Difference between Postgres' clock and ours, milliseconds. */
+export async function clockSkewMs(db: Queryable): Promise<number> {
+  const before = Date.now();
+  const { rows } = await sql<{
+    ms: number;
+  }>`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`.execute(db);
+  return (rows[0]?.ms ?? before) - (before + Date.now()) / 2;
+}
