@@ -1,0 +1,224 @@
+/**
+ * One ext_proc stream = one exchange: which phase Envoy is in, what it feeds, what is remembered in between, and
+ * that every message gets exactly one reply. What a message means is decided by the steps, not here.
+ */
+import { randomUUID } from 'node:crypto';
+import { auditRow } from '../audit/record.ts';
+import type { Answer, Exchange, StepResult } from '../exchange/exchange.ts';
+import { type Problem, problems, type Verdict } from '../exchange/problem.ts';
+import type { ProcessingRequest, ProcessingResponse } from '../wire.ts';
+import { readHeaders, requestHead } from './headers.ts';
+import { onBody, onDelete, onHeaders, runSteps } from './pipeline.ts';
+import * as reply from './reply.ts';
+import { ResponseSide } from './response-side.ts';
+import type { World } from './world.ts';
+
+/** Below Envoy's message_timeout of 15 s: our own refusal is better than Envoy's. */
+const STEP_DEADLINE_MS = 12_000;
+
+export interface Ending {
+  readonly verdict: Verdict;
+  readonly reason?: string | undefined;
+  readonly upstreamStatus?: number | undefined;
+  readonly isError?: boolean | undefined;
+  readonly httpStatus?: number | undefined;
+  readonly bytesOut?: number | undefined;
+}
+
+export class Conversation {
+  private readonly world: World;
+  private readonly write: (message: ProcessingResponse | Buffer) => void;
+  private readonly startedAt = performance.now();
+  private exchange: Exchange | undefined;
+  private response: ResponseSide | undefined;
+  private processorMs = 0;
+  /** When the request went on to the upstream, and when its response headers came. */
+  private forwardedAt: number | undefined;
+  private answeredAt: number | undefined;
+  private recorded = false;
+  private busy: Promise<void> | undefined;
+
+  constructor(world: World, write: (message: ProcessingResponse | Buffer) => void) {
+    this.world = world;
+    this.write = write;
+  }
+
+  /** Messages are handled strictly one after the other, whatever waits in between. */
+  onMessage(message: ProcessingRequest): void {
+    if (this.busy !== undefined) {
+      this.busy = this.busy.then(() => this.handle(message));
+      return;
+    }
+    const pending = this.handle(message);
+    if (pending === undefined) return;
+    const done: Promise<void> = pending.finally(() => {
+      if (this.busy === done) this.busy = undefined;
+    });
+    this.busy = done;
+  }
+
+  /** Envoy has closed the stream: the response is complete, or the client went away. */
+  onEnd(): void {
+    if (this.exchange !== undefined && !this.recorded) {
+      this.record({ verdict: 'failed', reason: 'the client went away before the answer was complete' });
+    }
+    this.response?.abandon();
+  }
+
+  private handle(message: ProcessingRequest): Promise<void> | undefined {
+    const began = performance.now();
+    const spent = (): void => {
+      this.processorMs += performance.now() - began;
+    };
+    try {
+      const pending = this.dispatch(message);
+      if (pending !== undefined) return pending.catch((error: unknown) => this.fail(error)).finally(spent);
+    } catch (error) {
+      this.fail(error);
+    }
+    spent();
+    return undefined;
+  }
+
+  private dispatch(message: ProcessingRequest): Promise<void> | undefined {
+    switch (message.request) {
+      case 'request_headers':
+        return this.onRequestHeaders(message);
+      case 'request_body':
+        return this.onRequestBody((message.request_body as { body: Buffer }).body);
+      case 'request_trailers':
+        this.write(reply.CONTINUE_REQUEST_TRAILERS);
+        return undefined;
+      case 'response_headers':
+        this.answeredAt = performance.now();
+        return this.responseSide().onHeaders(readHeaders(message.response_headers ?? {}));
+      case 'response_body':
+        this.response?.onBody(message.response_body as { body: Buffer; end_of_stream?: boolean });
+        return undefined;
+      case 'response_trailers':
+        this.response?.onTrailers();
+        this.write(reply.CONTINUE_RESPONSE_TRAILERS);
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  private onRequestHeaders(message: ProcessingRequest): Promise<void> | undefined {
+    const headers = readHeaders(message.request_headers ?? {});
+    const snapshot = this.world.snapshot();
+    if (snapshot === undefined) {
+      this.write(reply.immediate(reply.problemAnswer(undefined, problems.starting())));
+      return undefined;
+    }
+    const exchange: Exchange = {
+      head: requestHead(headers, message.request_headers?.end_of_stream === true),
+      requestId: headers.get('x-request-id') ?? randomUUID(),
+      at: Date.now(),
+      snapshot,
+    };
+    this.exchange = exchange;
+    return this.settle(runSteps(onHeaders, exchange, this.world), (result) => {
+      if (result !== undefined) return this.conclude(result);
+      if (exchange.head.method === 'DELETE') {
+        return this.settle(runSteps(onDelete, exchange, this.world), (deleted) => this.conclude(deleted));
+      }
+      // A POST without a body gets no body message: it is judged as an empty one.
+      if (exchange.head.endOfStream) return this.onRequestBody(Buffer.alloc(0));
+      this.write(reply.CONTINUE_REQUEST_HEADERS);
+      return undefined;
+    });
+  }
+
+  private onRequestBody(body: Buffer): Promise<void> | undefined {
+    const { exchange } = this;
+    if (exchange === undefined) throw new Error('a body before its headers');
+    exchange.body = body;
+    return this.settle(runSteps(onBody, exchange, this.world), (result) => this.conclude(result));
+  }
+
+  /** Goes on at once where it can, else when the promise settles or the deadline passes. */
+  private settle(
+    result: StepResult | Promise<StepResult>,
+    then: (result: StepResult) => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    if (!(result instanceof Promise)) return then(result);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<StepResult>((resolve) => {
+      timer = setTimeout(() => resolve({ kind: 'refuse', problem: problems.deadline() }), STEP_DEADLINE_MS);
+    });
+    return Promise.race([result, late])
+      .finally(() => clearTimeout(timer))
+      .then(then);
+  }
+
+  private conclude(result: StepResult): undefined {
+    if (result === undefined) this.forward();
+    else if (result.kind === 'refuse') this.refuse(result.problem);
+    else this.answer(result, { verdict: 'allowed' });
+    return undefined;
+  }
+
+  private forward(): void {
+    const { exchange } = this;
+    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('a pipeline that decided nothing');
+    this.write(reply.forward(exchange, exchange.upstream, exchange.connection.route));
+    this.forwardedAt = performance.now();
+  }
+
+  private answer(answer: Answer, ending: Ending): void {
+    const size = answer.body.reduce((sum, part) => sum + part.length, 0);
+    const { edgeThresholdBytes } = this.world;
+    if (answer.edge !== undefined && edgeThresholdBytes !== undefined && size > edgeThresholdBytes && this.exchange !== undefined) {
+      this.write(reply.toEdge(this.exchange, answer.edge));
+      this.responseSide().expectEdge(size);
+      return;
+    }
+    this.write(reply.immediate(answer));
+    this.record({ httpStatus: answer.status, bytesOut: size, ...ending });
+  }
+
+  private refuse(problem: Problem, ending: Partial<Ending> = {}): void {
+    if (this.exchange !== undefined) this.exchange.problem = problem;
+    this.answer(reply.problemAnswer(this.exchange, problem), { verdict: problem.verdict, reason: problem.reason, ...ending });
+  }
+
+  private responseSide(): ResponseSide {
+    this.response ??= new ResponseSide(this.exchange, this.world, {
+      write: this.write,
+      record: (ending) => this.record(ending),
+      refuse: (problem, ending) => this.refuse(problem, ending),
+      answer: (answer, ending) => this.answer(answer, ending),
+    });
+    return this.response;
+  }
+
+  /** A bug: this exchange fails, with a number that joins the client's message to the log line. */
+  private fail(error: unknown): void {
+    const incident = randomUUID().slice(0, 8);
+    this.world.log.error({ incident, err: error, requestId: this.exchange?.requestId }, 'exchange failed');
+    this.refuse(problems.internal(incident), { reason: `incident ${incident}` });
+  }
+
+  private record(ending: Ending): void {
+    const { exchange, world } = this;
+    if (this.recorded || exchange === undefined) return;
+    this.recorded = true;
+    const now = performance.now();
+    const durationUs = Math.round((now - this.startedAt) * 1000);
+    world.audit.push(
+      auditRow(exchange, {
+        verdict: ending.verdict,
+        reason: ending.reason,
+        upstreamStatus: ending.upstreamStatus,
+        isError: ending.isError,
+        httpStatus: ending.httpStatus,
+        bytesOut: ending.bytesOut,
+        durationUs,
+        upstreamUs: this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),
+        processorUs: Math.round(this.processorMs * 1000),
+      }),
+    );
+    world.meters.exchange(exchange.envelope?.method ?? exchange.head.method, ending.verdict, exchange.connection?.name, durationUs);
+  }
+}

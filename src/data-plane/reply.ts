@@ -1,0 +1,128 @@
+/** Outcomes → ProcessingResponse: the only builder of what Envoy is told. */
+import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import { type Problem, problemBody } from '../exchange/problem.ts';
+import { idText } from '../mcp/envelope.ts';
+import { ROUTE_HEADER } from '../snapshot/revision.ts';
+import { BodySendMode, encodeProcessingResponse, HeaderSendMode, type ProcessingResponse, struct } from '../wire.ts';
+import { headersToRemove, type HeaderMap, responseHeadersToRemove } from './headers.ts';
+
+/** The value of the route header that leads to the processors' own HTTP service. */
+export const EDGE_ROUTE = 'edge';
+export const ANSWER_HEADER = 'x-sallyport-answer';
+
+type SetHeader = { readonly header: { readonly key: string; readonly raw_value: Buffer } };
+
+const setHeader = (key: string, value: string): SetHeader => ({ header: { key, raw_value: Buffer.from(value) } });
+
+/** The gate behind ext_proc lets nothing through without it (envoy.md: a stream that ends cleanly fails open). */
+const ALLOW = struct({ sallyport: { decision: 'allow' } });
+/** Keeps Envoy's local_reply_config off our own answers. */
+const ANSWERED = struct({ sallyport: { decision: 'answered' } });
+
+export const CONTINUE_REQUEST_HEADERS = encodeProcessingResponse({ request_headers: {} });
+export const CONTINUE_RESPONSE_HEADERS = encodeProcessingResponse({ response_headers: {} });
+export const CONTINUE_RESPONSE_BODY = encodeProcessingResponse({ response_body: {} });
+export const CONTINUE_REQUEST_TRAILERS = encodeProcessingResponse({ request_trailers: {} });
+export const CONTINUE_RESPONSE_TRAILERS = encodeProcessingResponse({ response_trailers: {} });
+
+/** Path, route, headers and body in one reply; Envoy itself calls the upstream. */
+export function forward(exchange: Exchange, call: UpstreamCall, routeName: string): ProcessingResponse {
+  const set = [setHeader(':path', call.path), setHeader(ROUTE_HEADER, routeName)];
+  const names = new Set<string>();
+  for (const [name, value] of call.headers) {
+    set.push(setHeader(name, value));
+    names.add(name);
+  }
+  // A changed body needs its new length; without a length the request stays chunked.
+  if (call.bodyChanged && exchange.head.header('content-length') !== undefined) {
+    set.push(setHeader('content-length', String(call.body.length)));
+  }
+  return {
+    request_body: {
+      response: {
+        clear_route_cache: true,
+        header_mutation: { set_headers: set, remove_headers: headersToRemove(exchange.head.names, names) },
+        ...(call.bodyChanged ? { body_mutation: { body: call.body } } : {}),
+      },
+    },
+    dynamic_metadata: ALLOW,
+  };
+}
+
+/** Sends the request to a processor's HTTP service, which writes the answer without a detour through gRPC. */
+export function toEdge(exchange: Exchange, key: string): ProcessingResponse {
+  const names = exchange.head.names.filter((name) => name !== 'content-length');
+  return {
+    request_body: {
+      response: {
+        clear_route_cache: true,
+        header_mutation: {
+          set_headers: [
+            setHeader(':method', 'GET'),
+            setHeader(':path', '/answer'),
+            setHeader(ROUTE_HEADER, EDGE_ROUTE),
+            setHeader(ANSWER_HEADER, key),
+            setHeader('content-length', '0'),
+          ],
+          remove_headers: names,
+        },
+        body_mutation: { clear_body: true },
+      },
+    },
+    dynamic_metadata: ALLOW,
+  };
+}
+
+export function immediate(answer: Answer): ProcessingResponse {
+  const body = answer.body.length === 1 ? answer.body[0] : answer.body.length === 0 ? undefined : Buffer.concat(answer.body);
+  return {
+    immediate_response: {
+      status: { code: answer.status },
+      headers: { set_headers: answer.headers.map(([name, value]) => setHeader(name, value)) },
+      ...(body === undefined ? {} : { body }),
+      details: 'sallyport',
+    },
+    dynamic_metadata: ANSWERED,
+  };
+}
+
+/** A refusal in the shape its reader understands: a tool result for tools/call, else a JSON-RPC error. */
+export function problemAnswer(exchange: Exchange | undefined, problem: Problem): Answer {
+  const { envelope } = exchange ?? {};
+  const isToolCall = envelope?.method === 'tools/call' && envelope.kind === 'request';
+  const { status, body } = problemBody(problem, idText(envelope), isToolCall);
+  return { kind: 'answer', status, headers: [['content-type', 'application/json'], ...problem.headers], body: [body] };
+}
+
+/** Response headers go on, cleaned; `body` says how the response body is to be seen. */
+export function continueResponse(headers: HeaderMap, body: 'none' | 'buffered' | 'streamed'): ProcessingResponse {
+  const remove = responseHeadersToRemove(headers);
+  const mode =
+    body === 'none'
+      ? undefined
+      : body === 'buffered'
+        ? { response_body_mode: BodySendMode.BUFFERED }
+        : // Full duplex demands trailers (ext_proc.proto).
+          { response_body_mode: BodySendMode.FULL_DUPLEX_STREAMED, response_trailer_mode: HeaderSendMode.SEND };
+  return {
+    response_headers: { response: remove.length === 0 ? {} : { header_mutation: { remove_headers: remove } } },
+    ...(mode === undefined ? {} : { mode_override: { request_header_mode: HeaderSendMode.SEND, ...mode } }),
+  };
+}
+
+/** Replaces a buffered response body, and the status where it changes. */
+export function replaceBody(body: Buffer, status?: number): ProcessingResponse {
+  const set = [setHeader('content-length', String(body.length))];
+  if (status !== undefined) set.push(setHeader(':status', String(status)), setHeader('content-type', 'application/json'));
+  return { response_body: { response: { header_mutation: { set_headers: set }, body_mutation: { body } } } };
+}
+
+/** One piece of a streamed response body. */
+export function streamPiece(body: Buffer, endOfStream: boolean): ProcessingResponse {
+  return { response_body: { response: { body_mutation: { streamed_response: { body, end_of_stream: endOfStream } } } } };
+}
+
+/** More time for this message: the default runs out while a call is being repeated. */
+export function extendTimeout(ms: number): ProcessingResponse {
+  return { override_message_timeout: { seconds: Math.floor(ms / 1000), nanos: (ms % 1000) * 1e6 } };
+}

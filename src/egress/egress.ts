@@ -1,0 +1,84 @@
+/**
+ * Whatever Sallyport itself sends to an upstream: through Envoy's egress listener, so that TLS, circuit breakers and
+ * statistics of an upstream are in one place; or `direct` where the Envoy is not ours. Redirects are not followed.
+ */
+import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { ROUTE_HEADER } from '../snapshot/revision.ts';
+import type { Connection } from '../snapshot/snapshot.ts';
+
+export interface EgressRequest {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Buffer;
+  readonly signal: AbortSignal;
+}
+
+export interface EgressResponse {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: IncomingMessage;
+  /** Envoy's word on why it answered in the upstream's place (`UF upstream_reset…`). */
+  readonly localReply: string | undefined;
+}
+
+/** The upstream could not be asked: refused, reset, timed out, aborted. */
+export class EgressError extends Error {}
+
+/** What Envoy's own answers carry, and nothing that comes from an upstream does. */
+export const LOCAL_REPLY_HEADER = 'x-sallyport-local-reply';
+
+export interface Egress {
+  send(connection: Pick<Connection, 'route' | 'url' | 'path'>, request: EgressRequest): Promise<EgressResponse>;
+  close(): void;
+}
+
+/** `target`: `unix:PATH`, `http://HOST:PORT` (an egress listener of Envoy's) or `direct`. */
+export function createEgress(target: string): Egress {
+  const options = { keepAlive: true, maxSockets: 256, maxFreeSockets: 32, scheduling: 'lifo' } as const;
+  const plain = new Agent(options);
+  const tls = new HttpsAgent(options);
+  const close = (): void => {
+    plain.destroy();
+    tls.destroy();
+  };
+  if (target === 'direct') {
+    return {
+      close,
+      send: (connection, request) => {
+        const { url } = connection;
+        const host = { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port };
+        return url.protocol === 'https:'
+          ? exchange(request, httpsRequest({ ...base(request), ...host, agent: tls, servername: url.hostname }))
+          : exchange(request, httpRequest({ ...base(request), ...host, agent: plain }));
+      },
+    };
+  }
+  const via = target.startsWith('unix:')
+    ? { socketPath: target.slice('unix:'.length) }
+    : { host: new URL(target).hostname, port: new URL(target).port };
+  return {
+    close,
+    send: (connection, request) => {
+      const headers = { ...request.headers, host: connection.url.host, [ROUTE_HEADER]: connection.route };
+      return exchange(request, httpRequest({ ...base({ ...request, headers }), ...via, agent: plain }));
+    },
+  };
+}
+
+function base(request: EgressRequest): { method: string; path: string; headers: Record<string, string | number>; signal: AbortSignal } {
+  const length = request.body === undefined ? {} : { 'content-length': request.body.length };
+  return { method: request.method, path: request.path, headers: { ...request.headers, ...length }, signal: request.signal };
+}
+
+function exchange(request: EgressRequest, outgoing: ClientRequest): Promise<EgressResponse> {
+  return new Promise((resolve, reject) => {
+    outgoing.once('error', (error) => reject(new EgressError(error.message, { cause: error })));
+    outgoing.once('response', (body) => {
+      const local = body.headers[LOCAL_REPLY_HEADER];
+      resolve({ status: body.statusCode ?? 0, headers: body.headers, body, localReply: typeof local === 'string' ? local : undefined });
+    });
+    outgoing.end(request.body);
+  });
+}

@@ -1,0 +1,117 @@
+/** The vocabulary that every step shares. Knows nothing of Envoy, Postgres or HTTP libraries. */
+import type { Envelope } from '../mcp/envelope.ts';
+import type { Decision } from '../policy/decide.ts';
+import type { Connection, Namespace, NamespaceTool, Persona, Snapshot, Tenant } from '../snapshot/snapshot.ts';
+import type { Problem } from './problem.ts';
+
+/** Who is calling. */
+export interface Principal {
+  readonly tenant: string;
+  /** Unique within the tenant: a key's name, later a token's subject. */
+  readonly subject: string;
+  readonly roles: readonly string[];
+  readonly method: 'api_key' | 'anonymous' | 'internal';
+  /** What sessions are bound to: method and identity, never a secret. */
+  readonly binding: string;
+}
+
+/** A downstream session, as sealed in its id. */
+export interface Session {
+  readonly id: string;
+  readonly tenant: string;
+  readonly namespace: string;
+  readonly binding: string;
+  readonly protocolVersion: string;
+  readonly clientName: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+/** The request line and headers, names in lower case. */
+export interface RequestHead {
+  readonly method: string;
+  readonly path: string;
+  readonly authority: string;
+  /** The last value of each name. */
+  header(name: string): string | undefined;
+  /** Every header name that came, lower case, pseudo-headers left out. */
+  readonly names: readonly string[];
+  readonly endOfStream: boolean;
+}
+
+/** One HTTP request and its response passing through; steps fill it in, in the order of the pipeline. */
+export interface Exchange {
+  readonly head: RequestHead;
+  readonly requestId: string;
+  /** Wall clock, milliseconds. */
+  readonly at: number;
+  /** The world this exchange sees from beginning to end. */
+  readonly snapshot: Snapshot;
+
+  tenant?: Tenant;
+  namespace?: Namespace;
+  principal?: Principal;
+  persona?: Persona | undefined;
+  session?: Session | undefined;
+  /** The request body as it came. */
+  body?: Buffer;
+  envelope?: Envelope;
+  tool?: NamespaceTool;
+  connection?: Connection;
+  decision?: Decision;
+  upstream?: UpstreamCall;
+  problem?: Problem;
+}
+
+/** A call as it will be sent to an upstream: everything that repeating it would need. */
+export interface UpstreamCall {
+  readonly path: string;
+  /** Set on the request, replacing what the client sent. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: Buffer;
+  readonly bodyChanged: boolean;
+  readonly session: UpstreamSession | undefined;
+  /** The id the upstream sees, when it is not the client's own. */
+  readonly mintedId: string | undefined;
+}
+
+/** A session with an upstream that mints ids. */
+export interface UpstreamSession {
+  readonly key: string;
+  readonly id: string;
+  readonly protocolVersion: string;
+}
+
+/** What a step decides. `undefined` = go on. */
+export type StepResult = undefined | Refusal | Answer;
+
+export interface Refusal {
+  readonly kind: 'refuse';
+  readonly problem: Problem;
+}
+
+/** The gateway answers by itself. */
+export interface Answer {
+  readonly kind: 'answer';
+  readonly status: number;
+  readonly headers: readonly (readonly [string, string])[];
+  /** Written one after the other; big ones leave by the edge service. */
+  readonly body: readonly Buffer[];
+  /** How another process makes the same answer: set for what may be big. */
+  readonly edge?: string;
+}
+
+/** One stage of the pipeline. The order is data (data-plane/pipeline.ts) and `needs` is checked by a test. */
+export interface Step<World> {
+  readonly name: string;
+  readonly needs: readonly (keyof Exchange)[];
+  readonly gives: readonly (keyof Exchange)[];
+  run(exchange: Exchange, world: World): StepResult | Promise<StepResult>;
+}
+
+export const refuse = (problem: Problem): Refusal => ({ kind: 'refuse', problem });
+
+/** A JSON answer with status 200. */
+export function answerJson(body: readonly Buffer[], headers: readonly (readonly [string, string])[] = []): Answer {
+  return { kind: 'answer', status: 200, headers: [['content-type', 'application/json'], ...headers], body };
+}

@@ -1,0 +1,42 @@
+/** Every API key of the deployment by its hash, in memory: identifying a caller is a hash and a look-up. */
+import { createHash, randomBytes } from 'node:crypto';
+
+export interface KeyRecord {
+  readonly id: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly roles: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | undefined;
+  readonly revoked: boolean;
+}
+
+/** Keys carry this much entropy or were chosen by an operator (16 characters at least), so a plain hash is enough. */
+export function hashKey(key: string): Buffer {
+  return createHash('sha256').update(key).digest();
+}
+
+/** A new key: `sp_` and 192 random bits. Shown once, stored as its hash. */
+export function generateKey(): string {
+  return `sp_${randomBytes(24).toString('base64url')}`;
+}
+
+/** What tells keys apart in lists without giving them away. */
+export const keyHint = (key: string): string => `${key.slice(0, 6)}…`;
+
+export class KeyRing {
+  private readonly byHash = new Map<string, KeyRecord>();
+
+  get size(): number {
+    return this.byHash.size;
+  }
+
+  /** Adds a key or replaces what is known of it (revocation, roles). */
+  put(hash: Buffer, record: KeyRecord): void {
+    this.byHash.set(hash.toString('latin1'), record);
+  }
+
+  find(key: string): KeyRecord | undefined {
+    return this.byHash.get(hashKey(key).toString('latin1'));
+  }
+}

@@ -1,0 +1,78 @@
+/** Step: which endpoint the request names, and whether it may be asked at all (method, host, origin, media types). */
+import { isIP } from 'node:net';
+import type { World } from '../data-plane/world.ts';
+import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { problems } from '../exchange/problem.ts';
+
+export const findEndpoint: Step<World> = {
+  name: 'find endpoint',
+  needs: [],
+  gives: ['tenant', 'namespace'],
+  run(exchange, world): StepResult {
+    const { head, snapshot } = exchange;
+    // DNS rebinding (MCP transports, "Security Warning"): Host first, it costs nothing to a stranger.
+    if (!isOwnHost(exchange, world)) return refuse(problems.host(head.authority.slice(0, 100)));
+    const origin = head.header('origin');
+    if (origin !== undefined && !snapshot.settings.allowedOrigins.has(origin.toLowerCase())) {
+      return refuse(problems.origin(origin.slice(0, 100)));
+    }
+    const namespace = namespaceOf(head.path);
+    const tenant = snapshot.tenants.get('default');
+    const found = namespace === undefined ? undefined : tenant?.namespaces.get(namespace);
+    if (tenant === undefined || found === undefined) return refuse(problems.notFound(pathOnly(head.path).slice(0, 100)));
+    exchange.tenant = tenant;
+    exchange.namespace = found;
+    return undefined;
+  },
+};
+
+/** Step: POST and DELETE only, JSON in, JSON out. */
+export const checkTransport: Step<World> = {
+  name: 'check transport',
+  needs: ['namespace'],
+  gives: [],
+  run({ head }): StepResult {
+    if (head.method === 'DELETE') return undefined;
+    if (head.method !== 'POST') return refuse(problems.method(head.method, 'POST, DELETE'));
+    const contentType = head.header('content-type') ?? '';
+    if (!/^application\/json\s*(;|$)/i.test(contentType)) return refuse(problems.contentType(contentType.slice(0, 80)));
+    const accept = head.header('accept');
+    if (accept !== undefined && !/application\/json|application\/\*|\*\/\*|text\/event-stream/i.test(accept)) {
+      return refuse(problems.notAcceptable());
+    }
+    return undefined;
+  },
+};
+
+/** Step: a declared length over the limit is refused before the body is read; Envoy cuts the undeclared ones. */
+export const limitSize: Step<World> = {
+  name: 'limit size',
+  needs: [],
+  gives: [],
+  run({ head, snapshot, body }): StepResult {
+    const limit = snapshot.settings.maxRequestBytes;
+    const declared = Number(head.header('content-length') ?? 0);
+    return declared > limit || (body?.length ?? 0) > limit ? refuse(problems.tooLarge(limit)) : undefined;
+  },
+};
+
+const pathOnly = (path: string): string => path.split('?', 1)[0] as string;
+
+/** `/mcp` → default, `/{namespace}/mcp` → namespace, anything else → undefined. */
+function namespaceOf(path: string): string | undefined {
+  const bare = pathOnly(path);
+  if (bare === '/mcp') return 'default';
+  return /^\/([A-Za-z0-9_.-]+)\/mcp$/.exec(bare)?.[1];
+}
+
+function isOwnHost({ head, snapshot }: Exchange, world: World): boolean {
+  const host = hostOf(head.authority);
+  if (world.ownHosts.has(host) || snapshot.settings.allowedHosts.has(host)) return true;
+  return world.ownHosts.has('*') && isIP(host.replace(/^\[|\]$/g, '')) !== 0;
+}
+
+/** Host without its port, lower case; IPv6 keeps its brackets. */
+function hostOf(authority: string): string {
+  const end = authority.startsWith('[') ? authority.indexOf(']') + 1 : authority.indexOf(':');
+  return (end > 0 ? authority.slice(0, end) : authority).toLowerCase();
+}

@@ -1,0 +1,21 @@
+/** Step: the body's JSON-RPC envelope, read once for all later steps. */
+import type { World } from '../data-plane/world.ts';
+import { refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { problems } from '../exchange/problem.ts';
+import { EnvelopeError, parseEnvelope } from '../mcp/envelope.ts';
+
+export const parse: Step<World> = {
+  name: 'parse envelope',
+  needs: ['body'],
+  gives: ['envelope'],
+  run(exchange): StepResult {
+    try {
+      exchange.envelope = parseEnvelope(exchange.body as Buffer);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof EnvelopeError)) throw error;
+      if (error.code === 'parse') return refuse(problems.notJson(error.message));
+      return refuse(error.code === 'batch' ? problems.batch(error.message) : problems.invalidRequest(error.message));
+    }
+  },
+};

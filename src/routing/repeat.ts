@@ -1,0 +1,43 @@
+/** Makes a call again, through egress, after its upstream session was lost. */
+import type { World } from '../data-plane/world.ts';
+import { EgressError } from '../egress/egress.ts';
+import { post } from '../egress/post.ts';
+import { UpstreamError } from '../egress/upstream-client.ts';
+import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import { type Problem, problems } from '../exchange/problem.ts';
+import type { Connection } from '../snapshot/snapshot.ts';
+import { upstreamHeaders, upstreamProblem } from './route.ts';
+
+const MAX_ANSWER_BYTES = 16 << 20;
+
+export type Repeated = { readonly status: number; readonly body: Buffer } | { readonly problem: Problem; readonly status: number };
+
+/** `firstStatus`: what the upstream answered to the call on the lost session. */
+export async function repeatCall(
+  exchange: Exchange,
+  connection: Connection,
+  call: UpstreamCall,
+  firstStatus: number,
+  world: World,
+  abandoned: AbortSignal,
+): Promise<Repeated> {
+  const { session } = exchange;
+  if (session === undefined || call.session === undefined) throw new Error('no session to replace');
+  const signal = AbortSignal.any([abandoned, AbortSignal.timeout(connection.timeoutMs)]);
+  try {
+    const fresh = await world.upstreamSessions.replace(connection, session, call.session);
+    const answer = await post(world.egress, connection, call.body, {
+      extraHeaders: upstreamHeaders(exchange, connection, fresh),
+      path: call.path,
+      maxBytes: MAX_ANSWER_BYTES,
+      signal,
+    });
+    if (answer.response !== undefined) return { status: answer.status, body: answer.response.bytes };
+    // A fresh session was refused as well: it was not the session.
+    const status = answer.localReply === undefined ? answer.status : firstStatus;
+    return { problem: problems.upstreamError(connection.name, `it answered HTTP ${status}`), status };
+  } catch (error) {
+    if (!(error instanceof EgressError) && !(error instanceof UpstreamError)) throw error;
+    return { problem: upstreamProblem(connection, error), status: firstStatus };
+  }
+}

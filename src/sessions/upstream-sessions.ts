@@ -1,0 +1,144 @@
+/**
+ * Sessions with upstreams that mint ids: one per (downstream session, connection, credential), opened at first use,
+ * sealed in Postgres so that every replica finds it, cached here. `pooled` connections share one per credential.
+ */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Vault } from '../credentials/vault.ts';
+import type { Egress } from '../egress/egress.ts';
+import { openSession } from '../egress/upstream-client.ts';
+import type { Session, UpstreamSession } from '../exchange/exchange.ts';
+import type { Connection } from '../snapshot/snapshot.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { SESSION_LIFETIME_MS } from './session-id.ts';
+import type { EndedUpstreamSession, SessionStore } from './store.ts';
+
+/** Opening one must fit into the exchange's own deadline. */
+const OPEN_TIMEOUT_MS = 10_000;
+const CACHE_SIZE = 20_000;
+
+export interface UpstreamSessions {
+  /** The session to call `connection` with; undefined when it needs none. Synchronous once opened. Throws EgressError, UpstreamError. */
+  acquire(connection: Connection, session: Session): UpstreamSession | undefined | Promise<UpstreamSession | undefined>;
+  /** The upstream no longer knows it: forget it everywhere and open another. */
+  replace(connection: Connection, session: Session, lost: UpstreamSession): Promise<UpstreamSession | undefined>;
+  /** Forgets and closes, upstream too, what belonged to a downstream session. `rows` as SessionStore.end returned them. */
+  close(rows: readonly EndedUpstreamSession[], connections: Iterable<Connection>): void;
+  /** Forgets what is cached for a downstream session (it was ended elsewhere). */
+  forget(sessionId: string): void;
+  readonly cached: number;
+}
+
+export function createUpstreamSessions(options: { vault: Vault; store: SessionStore; egress: Egress; log: Logger }): UpstreamSessions {
+  const { vault, store, egress, log } = options;
+  const cache = new LRUCache<string, UpstreamSession>({ max: CACHE_SIZE });
+  const opening = new Map<string, Promise<UpstreamSession | undefined>>();
+  /** Keys by downstream session, so that an end is complete. */
+  const keysBySession = new Map<string, Set<string>>();
+
+  const remember = (session: Session, upstream: UpstreamSession): UpstreamSession => {
+    cache.set(upstream.key, upstream);
+    let keys = keysBySession.get(session.id);
+    if (keys === undefined) {
+      if (keysBySession.size >= CACHE_SIZE) keysBySession.delete(keysBySession.keys().next().value as string);
+      keysBySession.set(session.id, (keys = new Set()));
+    }
+    keys.add(upstream.key);
+    return upstream;
+  };
+
+  async function open(connection: Connection, session: Session, key: string): Promise<UpstreamSession | undefined> {
+    const hash = createHash('sha256').update(key).digest();
+    const stored = await store.read(hash);
+    const known = stored === undefined ? undefined : unseal(stored, key, connection.id);
+    if (known !== undefined) return remember(session, known);
+    const handshake = await openSession(egress, connection, AbortSignal.timeout(Math.min(OPEN_TIMEOUT_MS, connection.timeoutMs)));
+    if (handshake.sessionId === undefined) return undefined;
+    const mine = { key, id: handshake.sessionId, protocolVersion: handshake.protocolVersion };
+    const pooled = connection.session === 'pooled';
+    const now = await store.write({
+      key: hash,
+      tenant: connection.tenant,
+      sessionId: pooled ? null : session.id,
+      connectionId: connection.id,
+      sealed: seal(mine, connection.id),
+      expiresAt: pooled ? Date.now() + SESSION_LIFETIME_MS : session.expiresAt,
+    });
+    // Two replicas opened at once: the other's stands, ours goes.
+    const agreed = unseal(now, key, connection.id) ?? mine;
+    if (agreed.id !== mine.id) endUpstream(connection, mine);
+    return remember(session, agreed);
+  }
+
+  const seal = (upstream: UpstreamSession, connectionId: string): Buffer =>
+    Buffer.from(vault.sealToken(Buffer.from(JSON.stringify([upstream.id, upstream.protocolVersion])), contextOf(connectionId)));
+
+  /** undefined: sealed under a secret key that is gone; as good as no session. */
+  const unseal = (sealed: Buffer, key: string, connectionId: string): UpstreamSession | undefined => {
+    const plain = vault.openToken(sealed.toString('latin1'), contextOf(connectionId));
+    if (plain === undefined) return undefined;
+    const [id, protocolVersion] = JSON.parse(plain.toString('utf8')) as [string, string];
+    return { key, id, protocolVersion };
+  };
+
+  const endUpstream = (connection: Connection, upstream: UpstreamSession): void => {
+    const headers = Object.fromEntries([
+      ...connection.injection.headers,
+      ['mcp-session-id', upstream.id],
+      ['mcp-protocol-version', upstream.protocolVersion],
+    ]) as Record<string, string>;
+    egress
+      .send(connection, { method: 'DELETE', path: connection.path, headers, signal: AbortSignal.timeout(5000) })
+      .then((answer) => answer.body.resume())
+      // Courtesy only: the upstream forgets an idle session by itself.
+      .catch((error: unknown) => log.debug({ connection: connection.name, error: String(error) }, 'upstream session was not ended'));
+  };
+
+  const single = (connection: Connection, session: Session, key: string): Promise<UpstreamSession | undefined> => {
+    let pending = opening.get(key);
+    if (pending === undefined) {
+      pending = open(connection, session, key).finally(() => opening.delete(key));
+      opening.set(key, pending);
+    }
+    return pending;
+  };
+
+  return {
+    get cached() {
+      return cache.size;
+    },
+    acquire(connection, session) {
+      if (connection.session === 'stateless' || !connection.catalog.hasSessions) return undefined;
+      const key = keyOf(connection, session);
+      return cache.get(key) ?? single(connection, session, key);
+    },
+    async replace(connection, session, lost) {
+      if (cache.get(lost.key)?.id === lost.id) cache.delete(lost.key);
+      const hash = createHash('sha256').update(lost.key).digest();
+      const stored = await store.read(hash);
+      // Another call of this session may have replaced it already.
+      if (stored !== undefined && unseal(stored, lost.key, connection.id)?.id === lost.id) await store.remove(hash, stored);
+      return single(connection, session, lost.key);
+    },
+    close(rows, connections) {
+      const byId = new Map([...connections].map((connection) => [connection.id, connection]));
+      for (const { connectionId, sealed } of rows) {
+        const connection = byId.get(connectionId);
+        const upstream = unseal(sealed, '', connectionId);
+        if (connection !== undefined && upstream !== undefined) endUpstream(connection, upstream);
+      }
+    },
+    forget(sessionId) {
+      for (const key of keysBySession.get(sessionId) ?? []) cache.delete(key);
+      keysBySession.delete(sessionId);
+    },
+  };
+}
+
+/** Separated by spaces: none of the parts can hold one. */
+function keyOf(connection: Connection, session: Session): string {
+  const owner = connection.session === 'pooled' ? 'pooled' : session.id;
+  return `${owner} ${connection.id} ${connection.injection.credentialId ?? ''}`;
+}
+
+const contextOf = (connectionId: string): string => `upstream-session ${connectionId}`;

@@ -1,0 +1,128 @@
+/** Rows → Snapshot: names resolved, globs compiled, wire names given. Pure; the same input gives the same world. */
+import type { AllowDeny, ConnectionConfig, SettingsConfig } from '../config/document.ts';
+import { glob } from '../policy/glob.ts';
+import { type ConnectionRevision, type RevisionDocument, routeName, type TenantRevision } from './revision.ts';
+import type {
+  Catalog,
+  CompiledAllowDeny,
+  Connection,
+  Injection,
+  Namespace,
+  NamespaceTool,
+  Persona,
+  Snapshot,
+  SnapshotSettings,
+  Tenant,
+} from './snapshot.ts';
+import { wireNames } from './wire-names.ts';
+
+export interface SnapshotInput {
+  readonly revision: number;
+  readonly document: RevisionDocument;
+  /** By connection id; a connection without one has not been reached yet. */
+  readonly catalogs: ReadonlyMap<string, Catalog>;
+  /** By connection id. */
+  readonly injections: ReadonlyMap<string, Injection>;
+}
+
+export const EMPTY_CATALOG: Catalog = {
+  state: 'pending',
+  lastError: undefined,
+  hasSessions: false,
+  protocolVersion: undefined,
+  tools: [],
+};
+
+export function compileSnapshot(input: SnapshotInput): Snapshot {
+  const tenants = new Map<string, Tenant>();
+  for (const tenant of input.document.tenants) tenants.set(tenant.id, compileTenant(tenant, input));
+  return { revision: input.revision, tenants, settings: compileSettings(input.document.settings) };
+}
+
+function compileTenant(tenant: TenantRevision, input: SnapshotInput): Tenant {
+  const connections = new Map<string, Connection>();
+  for (const row of tenant.connections) {
+    if (row.config.enabled) connections.set(row.name, compileConnection(tenant.id, row, input));
+  }
+  const namespaces = new Map<string, Namespace>();
+  for (const row of tenant.namespaces) {
+    const members = membersOf(row.connections, [...connections.values()]);
+    namespaces.set(row.name, compileNamespace(tenant.id, row.name, members, row.prefix));
+  }
+  const personas: Persona[] = tenant.personas.map((row) => ({
+    name: row.name,
+    tenant: tenant.id,
+    roles: new Set(row.roles),
+    subjects: new Set(row.subjects),
+    priority: row.priority,
+    tools: compileLists(row.tools),
+    connections: compileLists(row.connections),
+  }));
+  personas.sort((a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1));
+  return { id: tenant.id, connections, namespaces, personas };
+}
+
+function compileConnection(tenant: string, row: ConnectionRevision, input: SnapshotInput): Connection {
+  const config: ConnectionConfig = row.config;
+  const url = new URL(config.url);
+  const injection = input.injections.get(row.id) ?? { credentialId: undefined, headers: [], query: undefined };
+  const query = [url.search.slice(1), injection.query].filter((part) => part !== undefined && part !== '').join('&');
+  return {
+    id: row.id,
+    name: row.name,
+    tenant,
+    route: routeName(tenant, row.name),
+    url,
+    path: query === '' ? url.pathname : `${url.pathname}?${query}`,
+    session: config.session,
+    timeoutMs: config.timeoutMs,
+    forward: new Set(config.forward),
+    injection,
+    catalog: input.catalogs.get(row.id) ?? EMPTY_CATALOG,
+  };
+}
+
+/** Connections that the patterns name, in the patterns' order, each once; within a glob by name. */
+function membersOf(patterns: readonly string[], all: readonly Connection[]): Connection[] {
+  const byName = [...all].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const members = new Set<Connection>();
+  for (const pattern of patterns) {
+    const compiled = glob(pattern);
+    for (const connection of byName) if (compiled.matches(connection.name)) members.add(connection);
+  }
+  return [...members];
+}
+
+function compileNamespace(
+  tenant: string,
+  name: string,
+  connections: readonly Connection[],
+  prefixing: 'always' | 'collision' | 'never',
+): Namespace {
+  const all = connections.flatMap((connection) =>
+    connection.catalog.tools.map((tool) => ({ connection: connection.name, tool: tool.name, value: { connection, tool } })),
+  );
+  const tools = new Map<string, NamespaceTool>();
+  for (const [wireName, entry] of wireNames(all, prefixing)) tools.set(wireName, { wireName, ...entry.value });
+  return { name, tenant, tools, connections };
+}
+
+const compileLists = (lists: AllowDeny): CompiledAllowDeny => ({ allow: lists.allow.map(glob), deny: lists.deny.map(glob) });
+
+function compileSettings(settings: SettingsConfig): SnapshotSettings {
+  const origins = settings.allowedOrigins.map((origin) => origin.toLowerCase());
+  const hosts: string[] = [];
+  if (settings.publicUrl !== undefined) {
+    const url = new URL(settings.publicUrl);
+    origins.push(url.origin.toLowerCase());
+    hosts.push(url.hostname.toLowerCase());
+  }
+  return {
+    publicUrl: settings.publicUrl,
+    allowedHosts: new Set(hosts),
+    allowedOrigins: new Set(origins),
+    anonymousRoles: settings.anonymous?.roles,
+    audit: settings.audit,
+    maxRequestBytes: settings.maxRequestBytes,
+  };
+}
