@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
-import type { PersonaConfig } from '../config/document.ts';
+import type { PersonaConfig, SettingsConfig } from '../config/document.ts';
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
 import type { ConnectionRevision, RevisionDocument, TenantRevision } from '../snapshot/revision.ts';
 import type { Queryable } from '../storage/database.ts';
 import { listRows } from '../storage/named-rows.ts';
+import { notify } from '../storage/notify.ts';
 
 /** Where no persona was ever written, this one holds: the first key's role may do everything. Never stored as a row. */
 export const BUILT_IN_PERSONA: { readonly name: string } & PersonaConfig = {
@@ -46,6 +47,32 @@ async function buildTenant(db: Queryable, tenant: string): Promise<TenantRevisio
   return { id: tenant, connections, namespaces, personas: personas.length > 0 ? personas : [BUILT_IN_PERSONA] };
 }
 
+/** Settings that were written, if any were; and who owns them. */
+export async function readSettings(db: Queryable) {
+  return db.selectFrom('settings').select(['config', 'owner']).executeTakeFirst();
+}
+
+/** Replaces the settings as a whole; false if they were these already. */
+export async function writeSettings(db: Queryable, settings: SettingsConfig, owner: 'api' | 'file'): Promise<boolean> {
+  const config = JSON.stringify(settings);
+  const { numInsertedOrUpdatedRows } = await db
+    .insertInto('settings')
+    .values({ config, owner })
+    .onConflict((conflict) =>
+      conflict
+        .column('id')
+        .doUpdateSet({ config, owner })
+        .where(sql<boolean>`settings.config <> ${config}::jsonb or settings.owner <> ${owner}`),
+    )
+    .executeTakeFirst();
+  return numInsertedOrUpdatedRows === 1n;
+}
+
+/** Back to the defaults. */
+export async function removeSettings(db: Queryable): Promise<void> {
+  await db.deleteFrom('settings').execute();
+}
+
 /** Stores a revision and tells everyone, unless the newest one says the same; the id of the new one if there is one. */
 export async function storeRevision(
   trx: Queryable,
@@ -68,11 +95,6 @@ export async function storeRevision(
     .executeTakeFirstOrThrow();
   await notify(trx, 'sallyport_revision', String(id));
   return id;
-}
-
-/** Sends a notification; inside a transaction it leaves when that commits. */
-export async function notify(db: Queryable, channel: string, payload: string): Promise<void> {
-  await sql`select pg_notify(${channel}, ${payload})`.execute(db);
 }
 
 const revisionHead = ['id', 'author', 'reason', 'created_at', 'active_at'] as const;

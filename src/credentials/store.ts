@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { SecretReference } from '../config/document.ts';
 import type { Queryable } from '../storage/database.ts';
 import type { Vault } from './vault.ts';
@@ -47,7 +48,7 @@ export async function readConnectionSecrets(
 }
 
 /**
- * Makes a connection's secrets exactly these. Changed values get a new row with a new id: the id stands for one set of
+ * Makes a connection's secrets exactly these; true if they were not. Changed values get a new row with a new id: the id stands for one set of
  * values, so the revision that names it changes with them, and the audit says which were used.
  */
 export async function writeConnectionSecrets(
@@ -55,22 +56,23 @@ export async function writeConnectionSecrets(
   vault: Vault,
   connection: { readonly id: string; readonly tenant: string },
   secrets: { readonly values: SecretValues; readonly refs: Readonly<Record<string, SecretReference>> },
-): Promise<void> {
+): Promise<boolean> {
+  // What does not open any more differs from whatever is written now.
   const before = await readConnectionSecrets(db, vault, connection.id).catch(() => undefined);
-  if (before !== undefined && sameValues(before.values, secrets.values)) {
+  if (before !== undefined && isDeepStrictEqual(before.values, secrets.values)) {
     await db
       .updateTable('credentials')
       .set({ refs: JSON.stringify(secrets.refs) })
       .where('id', '=', before.id)
       .execute();
-    return;
+    return !isDeepStrictEqual(before.refs, secrets.refs);
   }
   await db
     .deleteFrom('credentials')
     .where('connection_id', '=', connection.id)
     .where('owner_subject', '=', '')
     .execute();
-  if (Object.keys(secrets.values).length === 0) return;
+  if (Object.keys(secrets.values).length === 0) return before !== undefined;
   const id = randomUUID();
   const { ciphertext, keyId } = vault.seal(Buffer.from(JSON.stringify(secrets.values)), contextOf(id));
   await db
@@ -84,6 +86,7 @@ export async function writeConnectionSecrets(
       refs: JSON.stringify(secrets.refs),
     })
     .execute();
+  return true;
 }
 
 /** Seals again, under the newest key, whatever an older one sealed; returns how many rows that were. */
@@ -141,9 +144,4 @@ function openOrSkip(vault: Vault, row: SealedRow): Buffer | undefined {
   } catch {
     return undefined;
   }
-}
-
-function sameValues(a: SecretValues, b: SecretValues): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type Selectable, sql } from 'kysely';
 import type { SecretReference } from '../config/document.ts';
-import { notify } from '../control-plane/store.ts';
 import type { Queryable } from '../storage/database.ts';
+import { notify } from '../storage/notify.ts';
 import type { Tables } from '../storage/schema.ts';
 import { hashKey, keyHint } from './key-ring.ts';
 
@@ -91,7 +91,7 @@ export async function updateKey(
   change: {
     readonly roles?: readonly string[];
     readonly expires_at?: Date | null;
-    readonly revoked_at?: Date;
+    readonly revoked_at?: Date | null;
     readonly owner?: 'api' | 'file';
     readonly origin?: SecretReference | Record<string, never> | null;
   },

@@ -13,7 +13,8 @@ interface Configs {
   personas: PersonaConfig;
 }
 
-type ConfigOf<T extends NamedTable> = Configs[T];
+/** What such a row configures. */
+export type ConfigOf<T extends NamedTable> = Configs[T];
 
 export type Row<T extends NamedTable> = Selectable<NamedRow<ConfigOf<T>>>;
 
