@@ -10,6 +10,7 @@ const MAX_BACKOFF_MS = 5000;
 const BATCH_ROWS = 500;
 const MAX_QUEUED = 50_000;
 
+/** Stores a batch or throws; a row whose content Postgres refuses is its business (audit/store.ts). */
 export type InsertRows = (rows: readonly AuditRow[]) => Promise<void>;
 
 export class AuditQueue {
@@ -60,7 +61,7 @@ export class AuditQueue {
     while (this.rows.length > 0) {
       const batch = this.rows.splice(0, BATCH_ROWS);
       try {
-        await this.store(batch);
+        await this.insert(batch);
         this.delayMs = FLUSH_MS;
       } catch (error) {
         this.rows = batch.concat(this.rows);
@@ -72,22 +73,6 @@ export class AuditQueue {
     }
   }
 
-  /** A row that Postgres refuses for its content must not hold up the others. */
-  private async store(batch: readonly AuditRow[]): Promise<void> {
-    try {
-      await this.insert(batch);
-    } catch (error) {
-      if (!isContentError(error)) throw error;
-      for (const row of batch) {
-        await this.insert([row]).catch((rowError: unknown) => {
-          if (!isContentError(rowError)) throw rowError;
-          this.dropped++;
-          this.log.error({ error: (rowError as Error).message, id: row.id }, 'an audit row was refused by Postgres and is lost');
-        });
-      }
-    }
-  }
-
   private dropOldest(): void {
     const excess = this.rows.length - MAX_QUEUED;
     if (excess <= 0) return;
@@ -95,9 +80,4 @@ export class AuditQueue {
     this.dropped += excess;
     this.log.error({ dropped: this.dropped }, 'audit rows were dropped: Postgres has been away for too long');
   }
-}
-
-/** SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation). */
-function isContentError(error: unknown): boolean {
-  return /^2[23]/.test(String((error as { code?: unknown }).code ?? ''));
 }

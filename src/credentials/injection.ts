@@ -22,5 +22,8 @@ export function injectionOf(config: ConnectionConfig, credentialId: string | und
       else query = `${encodeURIComponent(auth.query)}=${encodeURIComponent(auth.value as string)}`;
       break;
   }
-  return { credentialId: auth.type === 'none' && credentialId === undefined ? undefined : credentialId, headers, query };
+  return { fault: undefined, credentialId, headers, query };
 }
+
+/** For a connection whose secrets cannot be opened: `fault` says why. */
+export const brokenInjection = (credentialId: string, fault: string): Injection => ({ fault, credentialId, headers: [], query: undefined });

@@ -1,5 +1,6 @@
 /** The gateway as a client of one upstream: the handshake and the paged list, by bytes, so that no field is lost. */
 import { type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
+import { packageVersion } from '../package-root.ts';
 import type { ResponseEnvelope } from '../mcp/response.ts';
 import { LATEST_LEGACY } from '../mcp/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
@@ -34,7 +35,7 @@ const INITIALIZE = Buffer.from(
     jsonrpc: '2.0',
     id: 'sallyport-initialize',
     method: 'initialize',
-    params: { protocolVersion: LATEST_LEGACY, capabilities: {}, clientInfo: { name: 'sallyport', version: '0.1.0' } },
+    params: { protocolVersion: LATEST_LEGACY, capabilities: {}, clientInfo: { name: 'sallyport', version: packageVersion } },
   }),
 );
 const INITIALIZED = Buffer.from('{"jsonrpc":"2.0","method":"notifications/initialized"}');

@@ -124,6 +124,15 @@ export const problems = {
       `The MCP server behind "${connection}" did not accept the gateway's credential. This is not your key; ask the gateway operator to renew the credential of the connection "${connection}".`,
       { asToolResult: true, reason: `upstream answered ${status}` },
     ),
+  credentialFault: (connection: string, reason: string) =>
+    define(
+      'credential',
+      502,
+      INTERNAL,
+      'failed',
+      `The gateway cannot read its credential for "${connection}". This is not your key; ask the gateway operator to run "sallyport doctor".`,
+      { asToolResult: true, reason },
+    ),
   deadline: () =>
     define('deadline', 504, INTERNAL, 'failed', 'The gateway did not finish preparing this call in time. Try again.', { asToolResult: true }),
   starting: () =>

@@ -15,6 +15,8 @@ export const route: Step<World> = {
   run(exchange, world): StepResult | Promise<StepResult> {
     const { connection, session } = exchange;
     if (connection === undefined || session === undefined) throw new Error('route before resolve');
+    const { fault } = connection.injection;
+    if (fault !== undefined) return refuse(problems.credentialFault(connection.name, fault));
     const acquired = world.upstreamSessions.acquire(connection, session);
     if (!(acquired instanceof Promise)) return prepare(exchange, connection, acquired);
     return acquired.then(

@@ -11,7 +11,7 @@ import type { Session, UpstreamSession } from '../exchange/exchange.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { SESSION_LIFETIME_MS } from './session-id.ts';
-import type { EndedUpstreamSession, SessionStore } from './store.ts';
+import type { EndedUpstreamSession, SessionStore } from './stored-session.ts';
 
 /** Opening one must fit into the exchange's own deadline. */
 const OPEN_TIMEOUT_MS = 10_000;

@@ -25,6 +25,8 @@ export interface SnapshotInput {
   readonly injections: ReadonlyMap<string, Injection>;
 }
 
+const NOTHING_INJECTED: Injection = { fault: undefined, credentialId: undefined, headers: [], query: undefined };
+
 export const EMPTY_CATALOG: Catalog = {
   state: 'pending',
   lastError: undefined,
@@ -65,7 +67,7 @@ function compileTenant(tenant: TenantRevision, input: SnapshotInput): Tenant {
 function compileConnection(tenant: string, row: ConnectionRevision, input: SnapshotInput): Connection {
   const config: ConnectionConfig = row.config;
   const url = new URL(config.url);
-  const injection = input.injections.get(row.id) ?? { credentialId: undefined, headers: [], query: undefined };
+  const injection = input.injections.get(row.id) ?? NOTHING_INJECTED;
   const query = [url.search.slice(1), injection.query].filter((part) => part !== undefined && part !== '').join('&');
   return {
     id: row.id,
@@ -76,6 +78,7 @@ function compileConnection(tenant: string, row: ConnectionRevision, input: Snaps
     path: query === '' ? url.pathname : `${url.pathname}?${query}`,
     session: config.session,
     timeoutMs: config.timeoutMs,
+    refreshMs: config.refreshMs,
     forward: new Set(config.forward),
     injection,
     catalog: input.catalogs.get(row.id) ?? EMPTY_CATALOG,

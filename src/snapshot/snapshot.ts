@@ -41,6 +41,8 @@ export interface Connection {
   readonly path: string;
   readonly session: 'auto' | 'stateless' | 'pooled';
   readonly timeoutMs: number;
+  /** How often its catalog is read again. */
+  readonly refreshMs: number;
   /** Request headers of the caller that may pass, lower case. */
   readonly forward: ReadonlySet<string>;
   /** Outbound headers and query additions with secrets already resolved; see credentials/injection.ts. */
@@ -50,6 +52,8 @@ export interface Connection {
 
 /** What the gateway adds to each request towards one upstream. Never logged, never serialised. */
 export interface Injection {
+  /** Why the secrets could not be read; a connection with a fault is never called (fail closed). */
+  readonly fault: string | undefined;
   readonly credentialId: string | undefined;
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** `name=value`, already percent-encoded. */

@@ -1,0 +1,69 @@
+/** The ext_proc gRPC service: each stream that Envoy opens becomes one conversation. */
+import * as grpc from '@grpc/grpc-js';
+import { extProcService, type ProcessingRequest, type ProcessingResponse } from '../wire.ts';
+import { Conversation } from './conversation.ts';
+import type { World } from './world.ts';
+
+type Stream = grpc.ServerDuplexStream<ProcessingRequest, ProcessingResponse | Buffer>;
+
+export interface ProcessorServer {
+  /** Streams that are open now. */
+  readonly open: number;
+  /** Takes no new streams, waits for the open ones, at most `deadlineMs`; the rest end with an error, never cleanly. */
+  close(deadlineMs: number): Promise<void>;
+}
+
+/** `address`: `unix:PATH` or `HOST:PORT`. `maxBodyBytes`: the largest body a message may carry. */
+export async function startProcessorServer(address: string, maxBodyBytes: number, world: World): Promise<ProcessorServer> {
+  const server = new grpc.Server({
+    'grpc.max_receive_message_length': maxBodyBytes + 65_536,
+    'grpc.max_send_message_length': -1,
+    // Envoy holds one connection per worker thread; a stream is one HTTP exchange.
+    'grpc.max_concurrent_streams': 100_000,
+  });
+  const streams = new Set<Stream>();
+  server.addService(extProcService, { Process: (stream: Stream) => serve(stream, world, streams) });
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error)));
+  });
+  return {
+    get open() {
+      return streams.size;
+    },
+    async close(deadlineMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, deadlineMs);
+      });
+      await Promise.race([drained, late]);
+      clearTimeout(timer);
+      // A clean end would let the request through unprocessed (Envoy's ext_proc protocol): end with an error.
+      for (const stream of streams) stream.emit('error', { code: grpc.status.UNAVAILABLE, details: 'the processor is stopping' });
+      server.forceShutdown();
+    },
+  };
+}
+
+function serve(stream: Stream, world: World, streams: Set<Stream>): void {
+  streams.add(stream);
+  const conversation = new Conversation(world, (message) => {
+    if (!stream.destroyed && !stream.cancelled) stream.write(message);
+  });
+  let over = false;
+  const finish = (): void => {
+    if (over) return;
+    over = true;
+    streams.delete(stream);
+    conversation.onEnd();
+  };
+  stream.on('data', (message) => conversation.onMessage(message));
+  // Envoy has half-closed and waits for our trailers (ext_proc_graceful_grpc_close): only now may we end.
+  stream.on('end', () => {
+    finish();
+    stream.end();
+  });
+  stream.on('cancelled', finish);
+  stream.on('error', finish);
+  stream.on('close', finish);
+}

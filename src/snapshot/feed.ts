@@ -1,0 +1,195 @@
+/**
+ * Keeps one process's snapshot, keys and tombstones current: told by NOTIFY, and looking by itself every second in
+ * case a notification was lost. While Postgres is away the last snapshot keeps serving.
+ */
+import { readSecrets, type SecretValues } from '../credentials/store.ts';
+import { brokenInjection, injectionOf } from '../credentials/injection.ts';
+import type { Vault } from '../credentials/vault.ts';
+import { joinSecrets } from '../config/secrets.ts';
+import type { KeyRing } from '../identity/key-ring.ts';
+import type { Tombstones } from '../sessions/tombstones.ts';
+import type { Database } from '../storage/database.ts';
+import { listen } from '../storage/listen.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { compileSnapshot } from './compile.ts';
+import * as reading from './feed-store.ts';
+import type { RevisionDocument } from './revision.ts';
+import type { Catalog, Injection, Snapshot } from './snapshot.ts';
+
+const POLL_MS = 1000;
+/** A replica that was silent for 10 s counts as gone (control plane). */
+const HEARTBEAT_MS = 3000;
+
+export interface FeedOptions {
+  readonly database: Database;
+  readonly databaseUrl: string;
+  readonly vault: Vault;
+  readonly keys: KeyRing;
+  readonly tombstones: Tombstones;
+  readonly onSessionEnded: (sessionId: string) => void;
+  readonly onSnapshot?: (snapshot: Snapshot) => void;
+  readonly log: Logger;
+  /** Announced to the control plane, which waits for it before old Envoy resources go. */
+  readonly replica?: { readonly id: string; readonly role: string };
+}
+
+export interface Feed {
+  snapshot(): Snapshot | undefined;
+  /** Resolves once there is a snapshot. */
+  readonly ready: Promise<void>;
+  close(): Promise<void>;
+}
+
+export function startFeed(options: FeedOptions): Feed {
+  const state = new FeedState(options);
+  const listener = listen(
+    options.databaseUrl,
+    ['sallyport_revision', 'sallyport_catalog', 'sallyport_keys', 'sallyport_session'],
+    () => state.wake(),
+    { pollMs: POLL_MS },
+  );
+  const heartbeat = setInterval(() => state.announce(), HEARTBEAT_MS);
+  state.wake();
+  return {
+    snapshot: () => state.snapshot,
+    ready: state.ready,
+    async close() {
+      clearInterval(heartbeat);
+      listener.close();
+      await state.stop();
+    },
+  };
+}
+
+class FeedState {
+  snapshot: Snapshot | undefined;
+  readonly ready: Promise<void>;
+  private readonly options: FeedOptions;
+  private becomeReady: () => void = () => {};
+  private running: Promise<void> | undefined;
+  private again = false;
+  private stopped = false;
+  private failing = false;
+
+  private revision = 0;
+  private document: RevisionDocument | undefined;
+  private injections: ReadonlyMap<string, Injection> = new Map();
+  private readonly catalogs = new Map<string, Catalog>();
+  private catalogSeq = 0;
+  private keySeq = 0;
+  private tombstonesSince = new Date(0);
+
+  constructor(options: FeedOptions) {
+    this.options = options;
+    this.ready = new Promise((resolve) => {
+      this.becomeReady = resolve;
+    });
+  }
+
+  /** Looks for changes now; wakes during a look are one more look. */
+  wake(): void {
+    this.again = true;
+    this.running ??= this.run().finally(() => {
+      this.running = undefined;
+    });
+  }
+
+  announce(): void {
+    const { replica, database } = this.options;
+    if (replica === undefined || this.snapshot === undefined || this.stopped) return;
+    reading.announceReplica(database, replica, this.revision).catch(() => {});
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await this.running;
+    const { replica, database } = this.options;
+    if (replica !== undefined) await reading.forgetReplica(database, replica).catch(() => {});
+  }
+
+  private async run(): Promise<void> {
+    while (this.again && !this.stopped) {
+      this.again = false;
+      try {
+        await this.look();
+        if (this.failing) this.options.log.info('Postgres answers again; the configuration is current');
+        this.failing = false;
+      } catch (error) {
+        if (!this.failing) {
+          this.options.log.warn({ error: (error as Error).message }, 'the configuration could not be read; the last one keeps serving');
+        }
+        this.failing = true;
+      }
+    }
+  }
+
+  private async look(): Promise<void> {
+    const { database } = this.options;
+    await this.readKeys();
+    await this.readTombstones();
+    const changedRevision = await this.readRevision();
+    const catalogs = await reading.catalogsSince(database, this.catalogSeq);
+    for (const { connectionId, catalog } of catalogs.changed) this.catalogs.set(connectionId, catalog);
+    this.catalogSeq = catalogs.seq;
+    if (this.document === undefined || (!changedRevision && catalogs.changed.length === 0)) return;
+    this.snapshot = compileSnapshot({
+      revision: this.revision,
+      document: this.document,
+      catalogs: this.catalogs,
+      injections: this.injections,
+    });
+    this.becomeReady();
+    this.options.onSnapshot?.(this.snapshot);
+    if (changedRevision) {
+      this.options.log.info({ revision: this.revision }, 'serving revision');
+      this.announce();
+    }
+  }
+
+  private async readRevision(): Promise<boolean> {
+    const { database, vault } = this.options;
+    const newest = await reading.activeRevision(database, this.revision);
+    if (newest === undefined) return false;
+    const rows = newest.document.tenants.flatMap((tenant) => tenant.connections);
+    const injections = new Map<string, Injection>();
+    for (const { id, name, config, credentialId } of rows) {
+      if (credentialId === null) {
+        injections.set(id, injectionOf(config, undefined));
+        continue;
+      }
+      try {
+        const values: SecretValues | undefined = (await readSecrets(database.kysely, vault, [credentialId])).get(credentialId);
+        // The row went with a newer revision, which is on its way.
+        if (values === undefined) injections.set(id, brokenInjection(credentialId, 'its secrets were replaced'));
+        else injections.set(id, injectionOf(joinSecrets(config, values), credentialId));
+      } catch (error) {
+        if ((error as Error).name !== 'VaultError') throw error;
+        this.options.log.error({ connection: name, error: (error as Error).message }, 'a credential cannot be opened; its connection is refused');
+        injections.set(id, brokenInjection(credentialId, 'its secrets cannot be opened with SALLYPORT_SECRET_KEY'));
+      }
+    }
+    this.revision = newest.id;
+    this.document = newest.document;
+    this.injections = injections;
+    return true;
+  }
+
+  private async readKeys(): Promise<void> {
+    for (const { seq, hash, record } of await reading.keysSince(this.options.database, this.keySeq)) {
+      this.options.keys.put(hash, record);
+      this.keySeq = Math.max(this.keySeq, seq);
+    }
+  }
+
+  private async readTombstones(): Promise<void> {
+    const { tombstones, onSessionEnded, database } = this.options;
+    const { ended, until } = await reading.tombstonesSince(database, this.tombstonesSince);
+    for (const { id, expiresAt } of ended) {
+      if (tombstones.has(id)) continue;
+      tombstones.add(id, expiresAt);
+      onSessionEnded(id);
+    }
+    this.tombstonesSince = until;
+    tombstones.sweep(Date.now());
+  }
+}
