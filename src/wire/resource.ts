@@ -73,7 +73,7 @@ function singular(field: protobuf.Field, rules: FieldRules | undefined, value: u
     const message = messageOf(resolved, value, path);
     // Rules on a wrapper are written as rules on what it wraps.
     const wrapped = WRAPPERS[resolved.fullName];
-    checkValue(rules, wrapped ?? resolved.fullName, wrapped === undefined ? message : message['value'], path);
+    checkValue(rules, wrapped ?? resolved.fullName, wrapped === undefined ? message : message.value, path);
     return message;
   }
   const converted =

@@ -1,0 +1,80 @@
+import { type ConnectionRevision, ROUTE_HEADER } from '../snapshot/revision.ts';
+import type { PlainResource } from '../wire.ts';
+import { EDGE_CLUSTER } from './bootstrap.ts';
+import { bufferLimit } from './listeners.ts';
+import { LOCAL_REPLY_HEADER } from './local-replies.ts';
+import { duration, KIND_TYPE } from './type-urls.ts';
+
+export interface RouteTarget {
+  /** Value of the route header, and the cluster's name. */
+  readonly route: string;
+  readonly connection: ConnectionRevision;
+}
+
+/** Routes of the MCP listener: by our header to a connection or to the processor's own HTTP service, else refused. */
+export function mcpRoutes(targets: readonly RouteTarget[], maxRequestBytes: number): PlainResource {
+  const edge = byHeader('edge', { cluster: EDGE_CLUSTER, timeout: '15s' });
+  const routes = targets.map(({ route, connection }) => {
+    const { timeoutMs } = connection.config;
+    // The whole-call limit holds for a streamed answer too. The idle limit only catches what outlives the upstream's
+    // part: an agent or a processor that stopped reading.
+    const limits = { timeout: duration(timeoutMs), idle_timeout: duration(timeoutMs + 30_000) };
+    return byHeader(route, { cluster: route, ...limits, host_rewrite_literal: hostOf(connection) });
+  });
+  return configuration('mcp', maxRequestBytes, [edge, ...routes]);
+}
+
+/** Routes of the egress listener: the same connections; the caller's deadline is the only limit. */
+export function egressRoutes(targets: readonly RouteTarget[], maxRequestBytes: number): PlainResource {
+  const routes = targets.map(({ route, connection }) =>
+    byHeader(route, { cluster: route, timeout: '0s', host_rewrite_literal: hostOf(connection) }),
+  );
+  return configuration('egress', maxRequestBytes, routes);
+}
+
+/** What Envoy adds or we set for Envoy; the processor cannot remove most of these itself. */
+const NOT_FOR_UPSTREAMS = [
+  ROUTE_HEADER,
+  'x-forwarded-proto',
+  'x-envoy-external-address',
+  'x-envoy-internal',
+  'x-envoy-expected-rq-timeout-ms',
+];
+
+function configuration(name: string, maxRequestBytes: number, routes: readonly object[]): PlainResource {
+  return {
+    '@type': KIND_TYPE.routes,
+    name,
+    request_headers_to_remove: NOT_FOR_UPSTREAMS,
+    // From upstreams only: Envoy's own replies keep it.
+    response_headers_to_remove: [LOCAL_REPLY_HEADER],
+    virtual_hosts: [
+      {
+        name,
+        domains: ['*'],
+        request_body_buffer_limit: bufferLimit(maxRequestBytes),
+        // First, because it is what every request matches before the processor has seen it.
+        routes: [
+          refuse('no-route-header', { present_match: true, invert_match: true }),
+          ...routes,
+          refuse('no-such-route'),
+        ],
+      },
+    ],
+  };
+}
+
+const byHeader = (value: string, route: object) => ({
+  name: value,
+  match: { prefix: '/', headers: [{ name: ROUTE_HEADER, string_match: { exact: value } }] },
+  route,
+});
+
+const refuse = (name: string, header?: object) => ({
+  name,
+  match: { prefix: '/', ...(header === undefined ? {} : { headers: [{ name: ROUTE_HEADER, ...header }] }) },
+  direct_response: { status: 404 },
+});
+
+/** `host[:port]` as the upstream expects it. */
+const hostOf = (connection: ConnectionRevision): string => new URL(connection.config.url).host;
