@@ -15,7 +15,9 @@ export function makePrivate(directory: string, owner?: Owner): string {
   const found = lstatSync(directory);
   const ours = process.getuid?.() ?? found.uid;
   if (!found.isDirectory() || (found.uid !== ours && found.uid !== owner?.uid)) {
-    throw new Error(`${directory} exists already and belongs to somebody else, or is no directory. Remove it and start again.`);
+    throw new Error(
+      `${directory} exists already and belongs to somebody else, or is no directory. Remove it and start again.`,
+    );
   }
   chmodSync(directory, 0o700);
   if (owner) chownSync(directory, owner.uid, owner.gid);

@@ -1,0 +1,124 @@
+import type { ChildProcess } from 'node:child_process';
+import type { Logger } from '../telemetry/log.ts';
+import { signal } from './processes.ts';
+import { StartError } from './start-error.ts';
+
+/** What a child of ours says over its IPC channel. */
+export interface ChildMessage {
+  readonly type: 'ready' | 'listening';
+  /** Shown once: the control plane made the first key in this start. */
+  readonly firstKey?: string;
+  /** With `listening`: the configuration has a certificate for the listener. */
+  readonly tls?: boolean;
+}
+
+/** How to run one child. */
+export interface ChildSpec {
+  readonly name: string;
+  readonly start: () => ChildProcess;
+  /** Asks the process to finish what it has and end. */
+  readonly askToEnd: (child: ChildProcess) => void;
+  readonly onMessage?: (message: ChildMessage) => void;
+  /** Called with every new process id, undefined when the process ended. */
+  readonly onPid: (pid: number | undefined) => void;
+  readonly log: Logger;
+}
+
+/** A child that is started again whenever it ends, until it is stopped. */
+export interface Child {
+  readonly name: string;
+  /** Settles with the first `ready`; fails if the process gives up before that, which no restart would cure. */
+  readonly ready: Promise<void>;
+  /** Says `ready` for a program that cannot: from now on it is restarted however it ends. */
+  confirm(): void;
+  /** Asks it to end, and kills it if that takes longer. */
+  stop(withinMs: number): Promise<void>;
+  kill(): void;
+}
+
+/** First delay before a restart; it doubles up to {@link MAX_DELAY_MS}, and starts over after {@link STEADY_MS} of life. */
+const MIN_DELAY_MS = 100;
+const MAX_DELAY_MS = 10_000;
+const STEADY_MS = 30_000;
+/** From this restart in a row on, the log says that something is wrong beyond a crash. */
+const WORRYING = 5;
+
+/** Starts a child and keeps it running. */
+export function supervise(spec: ChildSpec): Child {
+  const { name, log } = spec;
+  let current: ChildProcess | undefined;
+  let stopping = false;
+  let failures = 0;
+  let restart: NodeJS.Timeout | undefined;
+  let settle = (): void => {};
+  let giveUp = (_error: Error): void => {};
+  let isReady = false;
+  const ready = new Promise<void>((resolve, reject) => {
+    settle = resolve;
+    giveUp = reject;
+  });
+  // Whoever waits for it sees the failure; nobody may be waiting yet.
+  ready.catch(() => {});
+  const confirm = (): void => {
+    isReady = true;
+    settle();
+  };
+
+  const run = (): void => {
+    const startedAt = Date.now();
+    const child = spec.start();
+    current = child;
+    spec.onPid(child.pid);
+    child.on('message', (message: ChildMessage) => {
+      if (message.type === 'ready') confirm();
+      spec.onMessage?.(message);
+    });
+    let over = false;
+    const ended = (how: string, hopeless: boolean): void => {
+      if (over) return;
+      over = true;
+      current = undefined;
+      spec.onPid(undefined);
+      if (stopping) return;
+      if (hopeless && !isReady) {
+        giveUp(new StartError(`${name} could not start (${how}); what it said is above.`));
+        return;
+      }
+      failures = Date.now() - startedAt > STEADY_MS ? 1 : failures + 1;
+      const delay = Math.min(MIN_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
+      const words =
+        failures >= WORRYING ? `ended ${failures} times in a row; still trying` : 'ended; starting it again';
+      log[failures >= WORRYING ? 'error' : 'warn']({ child: name, how, delayMs: delay }, `${name} ${words}`);
+      restart = setTimeout(run, delay);
+    };
+    // A program that does not exist reports an error and never exits.
+    child.once('error', (error) => ended(error.message, true));
+    child.once('exit', (code, by) => ended(by ? `signal ${by}` : `exit code ${code}`, by === null));
+  };
+  run();
+
+  return {
+    name,
+    ready,
+    confirm,
+    stop: async (withinMs) => {
+      stopping = true;
+      clearTimeout(restart);
+      const child = current;
+      if (!child) return;
+      const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      spec.askToEnd(child);
+      const deadline = setTimeout(() => {
+        log.warn({ child: name, withinMs }, `${name} did not end in time and is killed`);
+        signal(child.pid, 'SIGKILL');
+      }, withinMs);
+      await gone;
+      clearTimeout(deadline);
+    },
+    kill: () => {
+      stopping = true;
+      clearTimeout(restart);
+      signal(current?.pid, 'SIGKILL');
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Sockets } from '../runtime/sockets.ts';
+import { envoyBootstrap } from '../xds/bootstrap.ts';
+import { signal } from './processes.ts';
+
+/**
+ * A role of Sallyport as a child process. It is in a process group of its own, so that Ctrl-C reaches the supervisor
+ * alone, and has an IPC channel: when that closes, because the supervisor died, the child ends. Standard output is
+ * kept for what `up` itself prints.
+ */
+export function startRole(main: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return fork(main, args, { env, detached: true, stdio: ['ignore', 2, 2, 'ipc'] });
+}
+
+/** Over IPC; a child that never got as far as listening to it gets the signal. */
+export function askRoleToEnd(child: ChildProcess): void {
+  if (child.connected) child.send({ type: 'stop' }, (error) => error && signal(child.pid, 'SIGTERM'));
+  else signal(child.pid, 'SIGTERM');
+}
+
+/** What Envoy is started with. */
+export interface EnvoyRun {
+  readonly path: string;
+  readonly runtimeDir: string;
+  readonly sockets: Sockets;
+  readonly workers: number;
+  readonly concurrency: number;
+  readonly logLevel: string;
+}
+
+/**
+ * Writes Envoy's bootstrap file and returns its command line. There is no hot restart: it would need shared memory
+ * that two deployments on one machine would fight over, and configuration changes arrive by xDS anyway.
+ */
+export function prepareEnvoy(run: EnvoyRun): { command: string; args: string[] } {
+  const file = join(run.runtimeDir, 'envoy.json');
+  const { sockets, workers, concurrency } = run;
+  const bootstrap = envoyBootstrap({ sockets, workers, nodeId: 'sallyport', concurrency });
+  writeFileSync(file, `${JSON.stringify(bootstrap, null, 2)}\n`, { mode: 0o600 });
+  const args = ['--config-path', file, '--concurrency', String(concurrency), '--disable-hot-restart'];
+  return { command: run.path, args: [...args, '--drain-time-s', '1', '--log-level', run.logLevel] };
+}
+
+/** Envoy asks the kernel for SIGTERM when its parent dies (PR_SET_PDEATHSIG). */
+export function startEnvoy({ command, args }: { command: string; args: string[] }): ChildProcess {
+  return spawn(command, args, { detached: true, stdio: ['ignore', 2, 2] });
+}

@@ -1,0 +1,224 @@
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Sockets } from '../runtime/sockets.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Child, ChildMessage } from './child.ts';
+import { openEmbeddedDatabase, openExternalDatabase } from './database.ts';
+import type { Deployment } from './deployment.ts';
+import { newAdminToken, newSecretKey, readOrCreateSecret } from './directories.ts';
+import type { UpReport } from './greeting.ts';
+import type { UpOptions } from './options.ts';
+import { choosePorts } from './ports.ts';
+import { signal } from './processes.ts';
+import { askRoleToEnd, prepareEnvoy, startEnvoy, startRole } from './programs.ts';
+import { listenerAnswers, originOf, reachableHost } from './readiness.ts';
+import { StartError } from './start-error.ts';
+
+/** What a start works with. */
+export interface StartContext {
+  readonly options: UpOptions;
+  readonly dataDir: string;
+  readonly runtimeDir: string;
+  readonly sockets: Sockets;
+  readonly deployment: Deployment;
+  readonly log: Logger;
+  readonly progress: (message: string) => void;
+}
+
+/** How often the operator hears what `up` still waits for. */
+const REMINDER_MS = 10_000;
+
+/** The program of every role: this package's own entry, wherever it was compiled to. */
+const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
+
+/**
+ * Starts everything in the order in which it is needed: the database, the control plane (which migrates it and makes
+ * the first revision), then processors and Envoy. Done when the MCP listener answers.
+ */
+export async function startAll(context: StartContext): Promise<{ report: UpReport; adminToken: string | undefined }> {
+  const { options, deployment, progress } = context;
+  const { port, adminPort, demoPort } = await chooseAll(options);
+  const { env, newToken } = secretsFor(context);
+  const url = await openDatabase(context);
+  const childEnv = { ...env, DATABASE_URL: url };
+
+  progress('starting the control plane');
+  const demo =
+    demoPort === undefined ? undefined : addRole(context, 'demo', ['demo', '--port', String(demoPort)], childEnv);
+  const controlPlane = watchControlPlane(context, controlPlaneArgs(context, port, adminPort, demoPort), childEnv);
+  await Promise.all([controlPlane.child.ready, demo?.ready]);
+  stopIfTold(deployment);
+
+  progress(`starting Envoy and ${options.workers === 1 ? 'the processor' : `${options.workers} processors`}`);
+  const processors = Array.from({ length: options.workers }, (_, index) =>
+    addRole(
+      context,
+      `processor-${index}`,
+      ['processor', '--runtime-dir', context.runtimeDir, '--index', String(index)],
+      childEnv,
+    ),
+  );
+  const envoy = addEnvoy(context);
+  await waitForAll(
+    context,
+    [
+      ...processors.map((child) => ({ what: child.name, done: child.ready })),
+      { what: 'Envoy to accept the configuration', done: controlPlane.listening },
+      {
+        what: 'the MCP listener to answer',
+        done: controlPlane.listening.then(() => answers(context, port, controlPlane.tls())),
+      },
+    ],
+    envoy,
+  );
+  envoy.confirm();
+
+  const report: UpReport = {
+    mcpUrl: `${originOf(controlPlane.tls() ? 'https' : 'http', options.host, port)}/mcp`,
+    adminUrl: originOf('http', options.adminHost, adminPort),
+    pid: process.pid,
+    ...(controlPlane.firstKey() === undefined ? {} : { firstKey: controlPlane.firstKey() as string }),
+  };
+  return { report, adminToken: newToken };
+}
+
+/** The demo server is there only where the operator brought no configuration. */
+async function chooseAll(
+  options: UpOptions,
+): Promise<{ port: number; adminPort: number; demoPort: number | undefined }> {
+  if (!Number.isInteger(options.workers) || options.workers < 1 || options.workers > 64) {
+    throw new StartError(`--workers must be a whole number from 1 to 64, not ${options.workers}.`);
+  }
+  const wanted = [
+    { host: options.host, port: options.port, flag: '--port' },
+    { host: options.adminHost, port: options.adminPort, flag: '--admin-port' },
+  ];
+  if (!options.config && !options.mcpConfig) wanted.push({ host: '127.0.0.1', port: 0, flag: '--port' });
+  const [port = 0, adminPort = 0, demoPort] = await choosePorts(wanted);
+  return { port, adminPort, demoPort };
+}
+
+/** What children get in their environment; the secrets are made on the first start. */
+function secretsFor({ dataDir }: StartContext): { env: NodeJS.ProcessEnv; newToken: string | undefined } {
+  const { SALLYPORT_SECRET_KEY, SALLYPORT_ADMIN_TOKEN } = process.env;
+  const key = SALLYPORT_SECRET_KEY || readOrCreateSecret(join(dataDir, 'secret-key'), newSecretKey).value;
+  const token = SALLYPORT_ADMIN_TOKEN
+    ? { value: SALLYPORT_ADMIN_TOKEN, created: false }
+    : readOrCreateSecret(join(dataDir, 'admin-token'), newAdminToken);
+  const env = { ...process.env, SALLYPORT_SECRET_KEY: key, SALLYPORT_ADMIN_TOKEN: token.value };
+  return { env, newToken: token.created ? token.value : undefined };
+}
+
+async function openDatabase(context: StartContext): Promise<string> {
+  const { deployment, progress } = context;
+  const external = process.env.DATABASE_URL;
+  progress(external ? 'connecting to DATABASE_URL' : 'starting Postgres');
+  const onPid = (pid: number | undefined): void => deployment.notePid('postgres', pid);
+  const database = await deployment.adopt(
+    external
+      ? openExternalDatabase(external, progress)
+      : openEmbeddedDatabase({ ...context, onProgress: progress, onPid }),
+  );
+  stopIfTold(deployment);
+  return database.url;
+}
+
+function controlPlaneArgs(
+  context: StartContext,
+  port: number,
+  adminPort: number,
+  demoPort: number | undefined,
+): string[] {
+  const { options, dataDir, runtimeDir } = context;
+  const args = ['control-plane', '--runtime-dir', runtimeDir, '--data-dir', dataDir];
+  args.push('--admin-host', options.adminHost, '--admin-port', String(adminPort));
+  args.push('--mcp-host', options.host, '--mcp-port', String(port));
+  if (options.config) args.push('--config', resolve(options.config));
+  if (options.mcpConfig) args.push('--mcp-config', resolve(options.mcpConfig));
+  if (demoPort !== undefined) args.push('--demo-url', `http://127.0.0.1:${demoPort}/mcp`);
+  return args;
+}
+
+/** The control plane, and what it has said so far. */
+interface WatchedControlPlane {
+  readonly child: Child;
+  /** Settles once Envoy has accepted the listener. */
+  readonly listening: Promise<void>;
+  tls(): boolean;
+  firstKey(): string | undefined;
+}
+
+function watchControlPlane(context: StartContext, args: string[], env: NodeJS.ProcessEnv): WatchedControlPlane {
+  let tls = false;
+  let firstKey: string | undefined;
+  let announce = (): void => {};
+  const listening = new Promise<void>((done) => {
+    announce = done;
+  });
+  const child = addRole(context, 'control-plane', args, env, (message) => {
+    firstKey ??= message.firstKey;
+    if (message.type !== 'listening') return;
+    tls = message.tls ?? false;
+    announce();
+  });
+  return { child, listening, tls: () => tls, firstKey: () => firstKey };
+}
+
+function addRole(
+  context: StartContext,
+  name: string,
+  args: string[],
+  env: NodeJS.ProcessEnv,
+  onMessage: (message: ChildMessage) => void = () => {},
+): Child {
+  return context.deployment.add({ name, start: () => startRole(MAIN, args, env), askToEnd: askRoleToEnd, onMessage });
+}
+
+function addEnvoy({ options, runtimeDir, sockets, deployment }: StartContext): Child {
+  const path = process.env.ENVOY_PATH;
+  if (!path)
+    throw new StartError(
+      'No Envoy was found. Start with the "sallyport" command, which fetches one, or set ENVOY_PATH.',
+    );
+  const { workers, envoyConcurrency: concurrency = workers } = options;
+  const command = prepareEnvoy({
+    path,
+    runtimeDir,
+    sockets,
+    workers,
+    concurrency,
+    logLevel: process.env.SALLYPORT_ENVOY_LOG_LEVEL ?? 'warning',
+  });
+  return deployment.add({
+    name: 'envoy',
+    start: () => startEnvoy(command),
+    askToEnd: (child) => signal(child.pid, 'SIGTERM'),
+  });
+}
+
+/** Waits for everything at once and tells, from time to time, what is missing; Envoy giving up ends the wait. */
+async function waitForAll(
+  { progress }: StartContext,
+  conditions: readonly { what: string; done: Promise<void> }[],
+  envoy: Child,
+): Promise<void> {
+  const missing = new Set(conditions.map(({ what }) => what));
+  const reminder = setInterval(() => progress(`still waiting for ${[...missing].join(', ')}`), REMINDER_MS).unref();
+  const each = conditions.map(({ what, done }) => done.then(() => missing.delete(what)));
+  try {
+    await Promise.race([Promise.all(each), envoy.ready.then(() => new Promise<never>(() => {}))]);
+  } finally {
+    clearInterval(reminder);
+  }
+}
+
+async function answers({ options, deployment }: StartContext, port: number, tls: boolean): Promise<void> {
+  while (!(await listenerAnswers({ host: reachableHost(options.host), port, tls }))) {
+    stopIfTold(deployment);
+    await new Promise((done) => setTimeout(done, 30));
+  }
+}
+
+function stopIfTold(deployment: Deployment): void {
+  if (deployment.stopping) throw new StartError('Told to stop while starting.');
+}
