@@ -83,9 +83,7 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
     await t.rejects(render({}), /Set database\.url/);
     await t.rejects(render({ database: { url: DATABASE }, replicas: 3 }), /replicas/);
     await t.rejects(render({ database: { url: 'mysql://nowhere' } }), /database/);
-    await t.rejects(render({ database: { url: DATABASE }, podSecurityContext: { runAsUser: 0 } }), {
-      stderr: /runAsUser/,
-    });
+    await t.rejects(render({ database: { url: DATABASE }, podSecurityContext: { runAsUser: 0 } }), /runAsUser/);
   });
 
   t.test('renders a pod whose containers share their sockets and nothing else', async (t) => {
@@ -104,7 +102,7 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
     const runtimeDir = flag(containers[3] as Container, '--runtime-dir') ?? '';
     const sockets = socketsIn(runtimeDir);
     const bootstrap = JSON.parse(only(manifests, 'ConfigMap').data?.['bootstrap.json'] ?? '');
-    const ours = envoyBootstrap({ sockets, workers: 2, nodeId: bootstrap.node.id, concurrency: 2 });
+    const ours = envoyBootstrap({ sockets, workers: 2, nodeId: bootstrap.node.id });
     t.strictSame(
       bootstrap,
       JSON.parse(JSON.stringify(ours)),
