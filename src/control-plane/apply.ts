@@ -3,7 +3,7 @@ import { pathText } from '../config/problems.ts';
 import { SecretProblems, saveConnection } from '../connections/store.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Queryable } from '../storage/database.ts';
-import { type ConfigOf, listRows, type NamedTable, putRow, type Row, removeRow } from '../storage/named-rows.ts';
+import { type ConfigOf, listRows, type NamedTable, putRow, removeRow } from '../storage/named-rows.ts';
 import type { Owner } from '../storage/schema.ts';
 import { applyKeys } from './apply-keys.ts';
 import { invalid, ownedByFile } from './refusal.ts';

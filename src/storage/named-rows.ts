@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { type Selectable, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { ConnectionConfig, NamespaceConfig, PersonaConfig } from '../config/document.ts';
 import type { Queryable } from './database.ts';
-import type { NamedRow, Owner } from './schema.ts';
+import type { Owner } from './schema.ts';
 
 /** Connections, namespaces and personas: tables of one shape, a configuration under a name that its tenant chose. */
 export type NamedTable = keyof Configs;
@@ -16,7 +16,17 @@ interface Configs {
 /** What such a row configures. */
 export type ConfigOf<T extends NamedTable> = Configs[T];
 
-export type Row<T extends NamedTable> = Selectable<NamedRow<ConfigOf<T>>>;
+/** One of them, as read. */
+export interface Row<T extends NamedTable> {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly name: string;
+  readonly config: ConfigOf<T>;
+  readonly owner: Owner;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+  readonly version: number;
+}
 
 /** All rows of a tenant by name; with `after` and `limit`, a page of them. */
 export async function listRows<T extends NamedTable>(

@@ -1,0 +1,136 @@
+import { z } from '@hono/zod-openapi';
+import { parseConnectionBody } from '../config/bodies.ts';
+import type { ConnectionConfig } from '../config/document.ts';
+import { connectionSchema } from '../config/schema.ts';
+import { resolveConnection } from '../config/secrets.ts';
+import { type Written, writtenConnection } from '../config/written.ts';
+import type { AdminContext } from '../control-plane/context.ts';
+import { type Api, endpoint, newApi } from '../control-plane/endpoint.ts';
+import { namedResource } from '../control-plane/named-resource.ts';
+import { invalid, notFound } from '../control-plane/refusal.ts';
+import { findRow } from '../storage/named-rows.ts';
+import { type ConnectionRow, readStatuses, SecretProblems, type StatusRow, saveConnection } from './store.ts';
+
+/** `connections`: the upstreams, how each stands, and trying one out. */
+export function connectionsApi(context: AdminContext): Api {
+  const { database, vault, tenant, catalog } = context;
+  const api = newApi();
+
+  // These come first: `test`, `refresh` and `status` are steps below a connection, not names.
+  const find = async (name: string): Promise<ConnectionRow> => {
+    const row = await findRow(database.kysely, 'connections', tenant, name);
+    if (row === undefined) throw notFound('connection', name);
+    return row;
+  };
+  const statusOf = async (row: ConnectionRow): Promise<Written> =>
+    status(
+      row,
+      (await readStatuses(database.kysely, tenant)).find((one) => one.connection_id === row.id),
+    );
+  const own = { tag: 'connections', refusals: [404] as const };
+
+  endpoint(
+    api,
+    {
+      ...own,
+      method: 'get',
+      path: '/connections/{name}/status',
+      summary: 'How a connection stands',
+      response: statusSchema,
+    },
+    async (request) => statusOf(await find(request.param('name'))),
+  );
+  endpoint(
+    api,
+    {
+      ...own,
+      method: 'post',
+      path: '/connections/{name}/refresh',
+      summary: 'Read its catalog now',
+      response: statusSchema,
+    },
+    async (request) => {
+      const row = await find(request.param('name'));
+      if (row.config.enabled) await catalog.refresh(row.id);
+      return statusOf(row);
+    },
+  );
+  endpoint(
+    api,
+    {
+      ...own,
+      method: 'post',
+      path: '/connections/{name}/test',
+      summary: 'Connect, initialize and list its tools without storing anything',
+      response: testSchema,
+    },
+    async (request) => {
+      const row = await find(request.param('name'));
+      return catalog.test(tenant, row.name);
+    },
+  );
+
+  namedResource(api, context, {
+    table: 'connections',
+    kind: 'connection',
+    schema: connectionSchema,
+    parse: (body) => {
+      const parsed = parseConnectionBody(body);
+      if ('problems' in parsed) return parsed;
+      const resolved = resolveConnection(parsed.value.config, context.secretSources);
+      return 'problems' in resolved ? resolved : { value: { ...parsed.value, config: resolved.value } };
+    },
+    write: writtenConnection,
+    save: (trx, wanted) => saveConnection(trx, vault, wanted).catch(asRefusal),
+    extra: async (db, rows) => {
+      const statuses = new Map((await readStatuses(db, tenant)).map((one) => [one.connection_id, one]));
+      return new Map(rows.map((row) => [row.id, { status: status(row, statuses.get(row.id)) }]));
+    },
+  });
+  return api;
+}
+
+const asRefusal = (error: unknown): never => {
+  throw error instanceof SecretProblems ? invalid(error.problems) : error;
+};
+
+function status(row: { readonly config: ConnectionConfig }, found: StatusRow | undefined): Written {
+  const state = row.config.enabled ? (found?.state ?? 'pending') : 'disabled';
+  return {
+    state,
+    tools: found?.tools ?? 0,
+    ...(found?.last_error && state !== 'ready' && { lastError: found.last_error }),
+    ...(found?.last_attempt_at && { lastAttemptAt: found.last_attempt_at.toISOString() }),
+    ...(found?.last_success_at && { lastSuccessAt: found.last_success_at.toISOString() }),
+    ...(found?.server_name && { serverName: found.server_name }),
+    ...(found?.server_version && { serverVersion: found.server_version }),
+    ...(found?.protocol_version && { protocolVersion: found.protocol_version }),
+    ...(found && { hasSessions: found.has_sessions }),
+  };
+}
+
+const statusSchema = z
+  .object({
+    state: z.enum(['pending', 'ready', 'unavailable', 'disabled']),
+    tools: z.int(),
+    lastError: z.string().optional(),
+    lastAttemptAt: z.string().optional(),
+    lastSuccessAt: z.string().optional(),
+    serverName: z.string().optional(),
+    serverVersion: z.string().optional(),
+    protocolVersion: z.string().optional(),
+    hasSessions: z.boolean().optional(),
+  })
+  .openapi('ConnectionStatus');
+
+const testSchema = z
+  .object({
+    ok: z.boolean(),
+    error: z.string().optional(),
+    protocolVersion: z.string().optional(),
+    serverName: z.string().optional(),
+    serverVersion: z.string().optional(),
+    tools: z.int().optional(),
+    durationMs: z.number(),
+  })
+  .openapi('ConnectionTest');

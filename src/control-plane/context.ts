@@ -1,0 +1,49 @@
+import type { SecretSources } from '../config/secrets.ts';
+import type { Vault } from '../credentials/vault.ts';
+import type { Database } from '../storage/database.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { ConfigurationWriter } from './change.ts';
+
+/** What the admin API's rooms work with; made once per control plane. */
+export interface AdminContext {
+  readonly database: Database;
+  readonly vault: Vault;
+  readonly writer: ConfigurationWriter;
+  /** The tenant that the admin token administers. */
+  readonly tenant: string;
+  /** What references in API bodies may name: the environment less our own variables, and no files. */
+  readonly secretSources: SecretSources;
+  readonly catalog: CatalogDoor;
+  readonly gateway: GatewayDoor;
+  readonly log: Logger;
+}
+
+/** The catalog sync, as far as the API drives it. */
+export interface CatalogDoor {
+  /** Reads a connection's catalog now; its row then says what was found, or why nothing was. */
+  refresh(connectionId: string): Promise<void>;
+  /** Tries a connection as it is being served, without storing anything. */
+  test(tenant: string, connection: string): Promise<TestResult>;
+}
+
+/** What trying a connection gave. */
+export interface TestResult {
+  readonly ok: boolean;
+  readonly error?: string;
+  readonly protocolVersion?: string;
+  readonly serverName?: string;
+  readonly serverVersion?: string;
+  readonly tools?: number;
+  /** Milliseconds. */
+  readonly durationMs: number;
+}
+
+/** What is known of Envoy and of the way to the MCP listener. */
+export interface GatewayDoor {
+  /** Envoys that are connected, what each has accepted, and what it refused. */
+  xds(): Written;
+  /** Base URL of the MCP listener as this process reaches it. */
+  readonly mcpUrl: string;
+}
+
+type Written = Readonly<Record<string, unknown>>;

@@ -1,0 +1,76 @@
+import { type ConfigChange, diffDocuments } from '../config/diff.ts';
+import { type ApiKeyConfig, type ConfigDocument, REDACTED } from '../config/document.ts';
+import { joinSecrets, secretValue } from '../config/secrets.ts';
+import { readReferences, revealConnection } from '../connections/store.ts';
+import type { Vault } from '../credentials/vault.ts';
+import { findKeyByHash, type KeyRow, listKeys } from '../identity/store.ts';
+import type { Queryable } from '../storage/database.ts';
+import { listRows, type NamedTable, type Row } from '../storage/named-rows.ts';
+import { readSettings } from './store.ts';
+
+/** What is configured now, as one document: secrets as the references they came from, or `[REDACTED]`. */
+export async function exportDocument(db: Queryable, tenant: string): Promise<ConfigDocument> {
+  const references = await readReferences(db, tenant);
+  return document(db, tenant, async (row) => joinSecrets(row.config, references.get(row.id) ?? {}));
+}
+
+/** What applying a document would change. Needs the vault: a secret that is written again as it was is no change. */
+export async function diffAgainst(
+  db: Queryable,
+  vault: Vault,
+  tenant: string,
+  after: ConfigDocument,
+): Promise<ConfigChange[]> {
+  const before = await document(db, tenant, (row) => revealConnection(db, vault, row));
+  const keys = await Promise.all((before.apiKeys ?? []).map((key) => asKnown(db, key, after.apiKeys)));
+  return diffDocuments({ ...before, apiKeys: keys }, after);
+}
+
+async function document(
+  db: Queryable,
+  tenant: string,
+  connectionOf: (row: Row<'connections'>) => Promise<Row<'connections'>['config']>,
+): Promise<ConfigDocument> {
+  const settings = await readSettings(db);
+  const connections: Record<string, Row<'connections'>['config']> = {};
+  for (const row of await listRows(db, 'connections', tenant)) connections[row.name] = await connectionOf(row);
+  const keys = (await listKeys(db, tenant)).filter((row) => row.origin !== null);
+  const personas = await section(db, 'personas', tenant);
+  return {
+    ...(settings && { settings: settings.config }),
+    connections,
+    namespaces: await section(db, 'namespaces', tenant),
+    // Left out where there is none: an empty section would mean that nobody may do anything.
+    ...(Object.keys(personas).length > 0 && { personas }),
+    ...(keys.length > 0 && { apiKeys: keys.map(declared) }),
+  };
+}
+
+async function section<T extends NamedTable>(db: Queryable, table: T, tenant: string) {
+  const rows = await listRows(db, table, tenant);
+  return Object.fromEntries(rows.map((row) => [row.name, row.config])) as Record<string, Row<T>['config']>;
+}
+
+/** A key that a configuration declared, as that configuration may have said it. */
+function declared(row: KeyRow): ApiKeyConfig {
+  const isReference = row.origin !== null && Object.keys(row.origin).length > 0;
+  return {
+    name: row.name,
+    key: isReference ? (row.origin as Exclude<ApiKeyConfig['key'], string>) : REDACTED,
+    roles: row.roles,
+    ...(row.expires_at && { expires: row.expires_at.toISOString() }),
+  };
+}
+
+/** Only a hash is stored: a key reads as the value it is compared with where that has the same hash. */
+async function asKnown(db: Queryable, key: ApiKeyConfig, after: ConfigDocument['apiKeys']): Promise<ApiKeyConfig> {
+  const wanted = after?.find(({ name }) => name === key.name);
+  const value = wanted && secretValue(wanted.key);
+  if (wanted === undefined || value === undefined) return key;
+  const isSame = (await findKeyByHash(db, value))?.name === key.name;
+  const ref = typeof key.key === 'string' ? undefined : (key.key as Exclude<typeof key.key, { value: string }>);
+  const known = isSame ? (ref === undefined ? value : { value, ref }) : key.key;
+  const sameMoment =
+    wanted.expires !== undefined && key.expires !== undefined && Date.parse(wanted.expires) === Date.parse(key.expires);
+  return { ...key, key: known, ...(sameMoment && { expires: wanted.expires }) } as ApiKeyConfig;
+}

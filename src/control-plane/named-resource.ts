@@ -1,0 +1,228 @@
+import { z } from '@hono/zod-openapi';
+import type { Named, Parsed } from '../config/bodies.ts';
+import type { Written } from '../config/written.ts';
+import type { Queryable } from '../storage/database.ts';
+import { type ConfigOf, findRow, listRows, type NamedTable, type Row, removeRow } from '../storage/named-rows.ts';
+import type { AdminContext } from './context.ts';
+import {
+  type Api,
+  type ApiRequest,
+  decodeCursor,
+  encodeCursor,
+  endpoint,
+  pageOf,
+  pageQuery,
+  Reply,
+} from './endpoint.ts';
+import { changedMeanwhile, exists, invalid, notFound, ownedByFile } from './refusal.ts';
+
+/** What tells connections, namespaces and personas apart for the admin API. */
+export interface NamedResource<T extends NamedTable> {
+  readonly table: T;
+  /** For sentences: `connection`. */
+  readonly kind: string;
+  /** The body as people write it, for the documentation. */
+  readonly schema: z.ZodType;
+  readonly parse: (body: unknown) => Parsed<Named<ConfigOf<T>>>;
+  readonly write: (config: ConfigOf<T>) => Written;
+  readonly save: (
+    trx: Queryable,
+    wanted: { tenant: string; name: string; config: ConfigOf<T>; owner: 'api' },
+  ) => Promise<{ row: Row<T> }>;
+  /** Members that answers have besides; read for all rows at once. */
+  readonly extra?: (db: Queryable, rows: readonly Row<T>[]) => Promise<Map<string, Written>>;
+}
+
+/** What the gateway says of a row besides its configuration. May be sent back; it is ignored then. */
+const meta = {
+  name: z.string(),
+  owner: z.enum(['api', 'file', 'demo']),
+  version: z.int(),
+  createdAt: z.string(),
+  updatedAt: z.string(),
+};
+const READ_ONLY = new Set(['id', 'owner', 'version', 'createdAt', 'updatedAt', 'status']);
+
+/** List, create, read, replace, merge and remove, the same for every named thing. */
+export function namedResource<T extends NamedTable>(api: Api, context: AdminContext, resource: NamedResource<T>): void {
+  const { table, kind, parse, write } = resource;
+  const { database, writer, tenant } = context;
+  const path = `/${table}`;
+  const tag = table;
+  const shown = z.intersection(z.object(meta), resource.schema);
+  const written = z.intersection(z.object({ name: z.string() }), resource.schema);
+
+  const show = (row: Row<T>, extra?: Written): Written => ({
+    name: row.name,
+    ...write(row.config),
+    ...extra,
+    owner: row.owner,
+    version: row.version,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  });
+  const showAll = async (rows: readonly Row<T>[]): Promise<Written[]> => {
+    const extra = await resource.extra?.(database.kysely, rows);
+    return rows.map((row) => show(row, extra?.get(row.id)));
+  };
+  const reply = async (status: 200 | 201, row: Row<T>): Promise<Reply> => {
+    const location = status === 201 ? { location: `/api/v1${path}/${encodeURIComponent(row.name)}` } : {};
+    return new Reply(status, (await showAll([row]))[0], { etag: etag(row), ...location });
+  };
+  const mustFind = async (db: Queryable, name: string): Promise<Row<T>> => {
+    const row = await findRow(db, table, tenant, name);
+    if (row === undefined) throw notFound(kind, name);
+    return row;
+  };
+  const mayChange = (request: ApiRequest<unknown>, row: Row<T>): void => {
+    if (!matches(request.header('if-match'), row)) throw changedMeanwhile(kind, row.name, row.version);
+    if (row.owner === 'file') throw ownedByFile(kind, row.name);
+  };
+  const read = (body: unknown, name?: string): { name: string; config: ConfigOf<T> } => {
+    const parsed = parse(withoutReadOnly(body));
+    if ('problems' in parsed) throw invalid(parsed.problems);
+    const { config, name: own } = parsed.value;
+    if (name !== undefined && own !== undefined && own !== name) {
+      throw invalid([{ path: 'name', message: `is "${own}", but the path says "${name}": a ${kind} keeps its name` }]);
+    }
+    const wanted = own ?? name;
+    if (wanted === undefined) throw invalid([{ path: 'name', message: 'is required' }]);
+    return { name: wanted, config };
+  };
+  const change = <V>(reason: string, work: (trx: Queryable) => Promise<V>): Promise<V> =>
+    writer.change({ author: 'admin api', reason }, work).then(({ value }) => value);
+  const save = (trx: Queryable, wanted: { name: string; config: ConfigOf<T> }) =>
+    resource.save(trx, { tenant, owner: 'api', ...wanted }).then(({ row }) => row);
+
+  endpoint(
+    api,
+    { method: 'get', path, tag, summary: `List ${table}`, query: z.strictObject(pageQuery), response: pageOf(shown) },
+    async ({ query }) => {
+      const after = decodeCursor(query.cursor, (place) => typeof place === 'string');
+      const rows = await listRows(database.kysely, table, tenant, { after, limit: query.limit + 1 });
+      const items = await showAll(rows.slice(0, query.limit));
+      return { items, ...(rows.length > query.limit && { nextCursor: encodeCursor(rows[query.limit - 1]?.name) }) };
+    },
+  );
+
+  endpoint(
+    api,
+    {
+      method: 'post',
+      path,
+      tag,
+      summary: `Add a ${kind}`,
+      body: written,
+      status: 201,
+      response: shown,
+      refusals: [400, 409, 422],
+    },
+    async (request) => {
+      const wanted = read(await request.json());
+      const row = await change(`add ${kind} ${wanted.name}`, async (trx) => {
+        if (await findRow(trx, table, tenant, wanted.name)) throw exists(kind, wanted.name);
+        return save(trx, wanted);
+      });
+      return reply(201, row);
+    },
+  );
+
+  endpoint(
+    api,
+    { method: 'get', path: `${path}/{name}`, tag, summary: `Read a ${kind}`, response: shown, refusals: [404] },
+    async (request) => reply(200, await mustFind(database.kysely, request.param('name'))),
+  );
+
+  endpoint(
+    api,
+    {
+      method: 'put',
+      path: `${path}/{name}`,
+      tag,
+      summary: `Replace a ${kind}, or add it`,
+      body: resource.schema,
+      response: shown,
+      refusals: [400, 409, 412, 422],
+    },
+    async (request) => {
+      const wanted = read(await request.json(), request.param('name'));
+      return change(`put ${kind} ${wanted.name}`, async (trx) => {
+        const before = await findRow(trx, table, tenant, wanted.name);
+        if (before === undefined && request.header('if-match') !== undefined) throw notFound(kind, wanted.name);
+        if (before !== undefined && request.header('if-none-match') === '*') throw exists(kind, wanted.name);
+        if (before !== undefined) mayChange(request, before);
+        return { row: await save(trx, wanted), status: before === undefined ? (201 as const) : (200 as const) };
+      }).then(({ row, status }) => reply(status, row));
+    },
+  );
+
+  endpoint(
+    api,
+    {
+      method: 'patch',
+      path: `${path}/{name}`,
+      tag,
+      summary: `Change members of a ${kind} (JSON merge patch, RFC 7396)`,
+      body: z.looseObject({}),
+      response: shown,
+      refusals: [400, 404, 409, 412, 422],
+    },
+    async (request) => {
+      const patch = withoutReadOnly(await request.json());
+      const name = request.param('name');
+      const row = await change(`patch ${kind} ${name}`, async (trx) => {
+        const before = await mustFind(trx, name);
+        mayChange(request, before);
+        return save(trx, read(mergePatch(write(before.config), patch), name));
+      });
+      return reply(200, row);
+    },
+  );
+
+  endpoint(
+    api,
+    {
+      method: 'delete',
+      path: `${path}/{name}`,
+      tag,
+      summary: `Remove a ${kind}`,
+      status: 204,
+      refusals: [404, 409, 412, 422],
+    },
+    async (request) => {
+      const name = request.param('name');
+      await change(`remove ${kind} ${name}`, async (trx) => {
+        const before = await mustFind(trx, name);
+        mayChange(request, before);
+        await removeRow(trx, table, before.id);
+      });
+      return new Reply(204);
+    },
+  );
+}
+
+const etag = (row: { readonly version: number }): string => `"${row.version}"`;
+
+/** RFC 9110 §13.1.1; weak validators never match. */
+function matches(header: string | undefined, row: { readonly version: number }): boolean {
+  if (header === undefined || header.trim() === '*') return true;
+  return header.split(',').some((tag) => tag.trim() === etag(row));
+}
+
+function withoutReadOnly(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
+  return Object.fromEntries(Object.entries(body).filter(([key]) => !READ_ONLY.has(key)));
+}
+
+/** RFC 7396 §2. */
+export function mergePatch(target: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const merged = new Map(
+    Object.entries(typeof target === 'object' && target !== null && !Array.isArray(target) ? target : {}),
+  );
+  for (const [key, value] of Object.entries(patch)) {
+    if (value === null) merged.delete(key);
+    else merged.set(key, mergePatch(merged.get(key), value));
+  }
+  return Object.fromEntries(merged);
+}

@@ -1,0 +1,24 @@
+import { readCatalogs } from '../connections/store.ts';
+import { compileSnapshot } from '../snapshot/compile.ts';
+import type { Snapshot, Tenant } from '../snapshot/snapshot.ts';
+import type { AdminContext } from './context.ts';
+import { Refusal } from './refusal.ts';
+import { newestRevision } from './store.ts';
+
+/**
+ * The newest revision with the catalogs, compiled as the data plane will: what an operator who has just changed
+ * something asks about, whether or not processors have switched already. Without secrets.
+ */
+export async function compileWorld({
+  database,
+  tenant,
+}: AdminContext): Promise<{ snapshot: Snapshot; tenant: Tenant }> {
+  const revision = await newestRevision(database.kysely);
+  if (revision === undefined) throw new Refusal(503, 'Starting', 'No revision is stored yet. Try again in a moment.');
+  const catalogs = await readCatalogs(database.kysely);
+  const { id, document } = revision;
+  const snapshot = compileSnapshot({ revision: id, document, catalogs, injections: new Map() });
+  const own = snapshot.tenants.get(tenant);
+  if (own === undefined) throw new Error(`The revision ${id} lacks the tenant ${tenant}`);
+  return { snapshot, tenant: own };
+}
