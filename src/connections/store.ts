@@ -5,7 +5,6 @@ import { joinSecrets, pointerSteps, secretReference, secretValue, splitSecrets }
 import { readConnectionSecrets, type SecretValues, writeConnectionSecrets } from '../credentials/store.ts';
 import type { Vault } from '../credentials/vault.ts';
 import { keyFault } from '../snapshot/check.ts';
-import type { Catalog, CatalogTool } from '../snapshot/snapshot.ts';
 import type { Queryable } from '../storage/database.ts';
 import { findRow, putRow, type Row } from '../storage/named-rows.ts';
 import type { Owner } from '../storage/schema.ts';
@@ -91,30 +90,6 @@ export async function readReferences(
     .where('owner_subject', '=', '')
     .execute();
   return new Map(rows.map((row) => [row.connection_id, row.refs]));
-}
-
-/** What every upstream offers, by connection id, as last discovered. */
-export async function readCatalogs(db: Queryable): Promise<Map<string, Catalog>> {
-  const statuses = await db.selectFrom('catalog_status').selectAll().execute();
-  const tools = await db.selectFrom('catalog_tools').selectAll().orderBy('connection_id').orderBy('position').execute();
-  const toolsOf = new Map<string, CatalogTool[]>();
-  for (const { connection_id, name, definition, digest } of tools) {
-    const list = toolsOf.get(connection_id) ?? [];
-    list.push({ name, definition, digest });
-    toolsOf.set(connection_id, list);
-  }
-  return new Map(
-    statuses.map((row) => [
-      row.connection_id,
-      {
-        state: row.state,
-        lastError: row.last_error ?? undefined,
-        hasSessions: row.has_sessions,
-        protocolVersion: row.protocol_version ?? undefined,
-        tools: toolsOf.get(row.connection_id) ?? [],
-      },
-    ]),
-  );
 }
 
 /** How a connection's catalog stands, and how many tools it has. */

@@ -1,5 +1,5 @@
-import { readCatalogs } from '../connections/store.ts';
 import { compileSnapshot } from '../snapshot/compile.ts';
+import { catalogsSince } from '../snapshot/feed-store.ts';
 import type { Snapshot, Tenant } from '../snapshot/snapshot.ts';
 import type { AdminContext } from './context.ts';
 import { Refusal } from './refusal.ts';
@@ -15,7 +15,8 @@ export async function compileWorld({
 }: AdminContext): Promise<{ snapshot: Snapshot; tenant: Tenant }> {
   const revision = await newestRevision(database.kysely);
   if (revision === undefined) throw new Refusal(503, 'Starting', 'No revision is stored yet. Try again in a moment.');
-  const catalogs = await readCatalogs(database.kysely);
+  const { changed } = await catalogsSince(database, 0);
+  const catalogs = new Map(changed.map(({ connectionId, catalog }) => [connectionId, catalog]));
   const { id, document } = revision;
   const snapshot = compileSnapshot({ revision: id, document, catalogs, injections: new Map() });
   const own = snapshot.tenants.get(tenant);

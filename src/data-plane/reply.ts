@@ -16,11 +16,19 @@ const setHeader = (key: string, value: string): SetHeader => ({ header: { key, r
 
 /** The gate behind ext_proc lets nothing through without it (envoy.md: a stream that ends cleanly fails open). */
 const ALLOW = struct({ sallyport: { decision: 'allow' } });
-/** Keeps Envoy's local_reply_config off our own answers. */
-const ANSWERED = struct({ sallyport: { decision: 'answered' } });
+/** Begins the details of every answer of ours: Envoy's local_reply_config leaves those alone (xds/local-replies.ts). */
+const DETAILS = 'sallyport';
 
-export const CONTINUE_REQUEST_HEADERS = encodeProcessingResponse({ request_headers: {} });
-export const CONTINUE_RESPONSE_HEADERS = encodeProcessingResponse({ response_headers: {} });
+/** The response phase is configured off and switched on here: see xds/listeners.ts for what it would catch otherwise. */
+export const CONTINUE_REQUEST_HEADERS = encodeProcessingResponse({
+  request_headers: {},
+  mode_override: {
+    request_header_mode: HeaderSendMode.SEND,
+    request_body_mode: BodySendMode.BUFFERED,
+    response_header_mode: HeaderSendMode.SEND,
+    response_body_mode: BodySendMode.NONE,
+  },
+});
 export const CONTINUE_RESPONSE_BODY = encodeProcessingResponse({ response_body: {} });
 export const CONTINUE_REQUEST_TRAILERS = encodeProcessingResponse({ request_trailers: {} });
 export const CONTINUE_RESPONSE_TRAILERS = encodeProcessingResponse({ response_trailers: {} });
@@ -80,9 +88,8 @@ export function immediate(answer: Answer): ProcessingResponse {
       status: { code: answer.status },
       headers: { set_headers: answer.headers.map(([name, value]) => setHeader(name, value)) },
       ...(body === undefined ? {} : { body }),
-      details: 'sallyport',
+      details: DETAILS,
     },
-    dynamic_metadata: ANSWERED,
   };
 }
 
@@ -106,7 +113,7 @@ export function continueResponse(headers: HeaderMap, body: 'none' | 'buffered' |
           { response_body_mode: BodySendMode.FULL_DUPLEX_STREAMED, response_trailer_mode: HeaderSendMode.SEND };
   return {
     response_headers: { response: remove.length === 0 ? {} : { header_mutation: { remove_headers: remove } } },
-    ...(mode === undefined ? {} : { mode_override: { request_header_mode: HeaderSendMode.SEND, ...mode } }),
+    ...(mode === undefined ? {} : { mode_override: { response_header_mode: HeaderSendMode.SEND, ...mode } }),
   };
 }
 

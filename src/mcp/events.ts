@@ -5,6 +5,7 @@
 
 const LF = 0x0a;
 const CR = 0x0d;
+const COLON = 0x3a;
 
 /** An event grew past the limit before it ended. */
 export class EventTooLarge extends Error {}
@@ -80,8 +81,8 @@ export function eventData(event: Buffer): Buffer | undefined {
 
 /** The common shape, without a copy: fields, then one `data:` line, LF or CRLF ended. */
 function singleData(event: Buffer): Buffer | undefined {
-  const first = event.indexOf('data:', 0, 'latin1');
-  if (first < 0 || (first > 0 && event[first - 1] !== LF)) return undefined;
+  const first = event.indexOf('data', 0, 'latin1');
+  if (first < 0 || (first > 0 && event[first - 1] !== LF) || event[first + 4] !== COLON) return undefined;
   let end = event.indexOf(LF, first);
   if (end < 0) return undefined;
   const next = event.indexOf('data', end, 'latin1');

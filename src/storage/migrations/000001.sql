@@ -196,13 +196,3 @@ create table audit_events (
 ) partition by range (at);
 create index audit_events_newest on audit_events (tenant_id, at desc, id desc);
 create table audit_events_default partition of audit_events default;
-
--- NACKs and other states of the Envoys that connected, for /api/v1/xds; written by the control plane.
-create table xds_rejections (
-  node_id text not null,
-  type_url text not null,
-  resource text not null,
-  error text not null,
-  at timestamptz not null default now(),
-  primary key (node_id, type_url, resource)
-);

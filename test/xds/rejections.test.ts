@@ -1,0 +1,64 @@
+import { createServer } from 'node:net';
+import t from 'tap';
+import { compileXds } from '../../src/xds/compile.ts';
+import { startEnvoy } from './envoy.ts';
+import { freePort, send, startUpstream } from './http.ts';
+import { startProcessor } from './processor.ts';
+import { context, revision } from './revision.ts';
+
+t.test('what a real Envoy refuses', async (t) => {
+  const envoy = await startEnvoy();
+  t.teardown(() => envoy.stop());
+  const processor = await startProcessor(envoy.sockets.processor(0));
+  t.teardown(() => processor.stop());
+  const upstream = await startUpstream();
+  t.teardown(() => upstream.stop());
+  const port = await freePort();
+  const url = `http://127.0.0.1:${upstream.port}/mcp`;
+
+  await t.test('bad connections do not keep the good ones away', async (t) => {
+    // A certificate that only Envoy parses: everything in our own reach accepts it.
+    const names = Array.from({ length: 9 }, (_, index) => `c${index}`);
+    const bad = new Set(['c2', 'c3', 'c8']);
+    const connections = Object.fromEntries(
+      names.map((name) => [name, { url: bad.has(name) ? 'https://127.0.0.1:1/mcp' : url }]),
+    );
+    const connectionTls = new Map([...bad].map((name) => [name, { caPem: 'no certificate' }]));
+    const resources = compileXds(revision(connections), context(envoy.directory, { mcpPort: port, connectionTls }));
+    envoy.ads.publish(resources);
+    const { late, rejections, nodes } = await envoy.ads.acked(resources.version, 10_000, 1);
+    t.same({ late, nodes }, { late: [], nodes: ['test'] });
+    t.same(rejections.map(({ resource }) => resource).sort(), ['default/c2', 'default/c3', 'default/c8']);
+    t.match(rejections[0], { node: 'test', kind: 'clusters', error: /Failed to load trusted CA certificates/ });
+    t.same(envoy.ads.state().rejections, rejections);
+    for (const name of names) {
+      const { status } = await send({ port, headers: { 'x-test': `route=default/${name}` } });
+      t.equal(status, bad.has(name) ? 503 : 200, name);
+    }
+
+    const mended = compileXds(
+      revision(connections),
+      context(envoy.directory, { mcpPort: port, connectionTls: new Map([['c2', {}]]), publicRootsPem: { inline: '' } }),
+    );
+    envoy.ads.publish(mended);
+    await envoy.ads.acked(mended.version, 10_000, 1);
+    envoy.ads.publish(compileXds(revision({ c0: { url } }), context(envoy.directory, { mcpPort: port })));
+    await envoy.ads.acked(envoy.ads.state().version ?? '', 10_000, 1);
+    t.same(envoy.ads.state().rejections, [], 'and are forgotten when they are gone');
+  });
+
+  await t.test('a port in use: the reason is told, and publishing again tries again', async (t) => {
+    const squatter = createServer();
+    await new Promise<void>((resolve) => squatter.listen(0, '127.0.0.1', resolve));
+    const { port: taken } = squatter.address() as { port: number };
+    const resources = compileXds(revision({ c0: { url } }), context(envoy.directory, { mcpPort: taken }));
+    envoy.ads.publish(resources);
+    const { rejections, late } = await envoy.ads.acked(resources.version, 5_000, 1);
+    t.same(late, []);
+    t.match(rejections, [{ kind: 'listeners', resource: `mcp/127.0.0.1:${taken}`, error: /Address already in use/ }]);
+    await new Promise((resolve) => squatter.close(resolve));
+    envoy.ads.publish(resources);
+    t.same((await envoy.ads.acked(resources.version, 5_000, 1)).rejections, []);
+    t.equal((await send({ port: taken, headers: { 'x-test': 'route=default/c0' } })).status, 200);
+  });
+});
