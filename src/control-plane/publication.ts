@@ -5,7 +5,7 @@ import type { Logger } from '../telemetry/log.ts';
 import type { AdsServer } from '../xds/ads.ts';
 import { withPrevious, type XdsResources } from '../xds/compile.ts';
 import { watchFiles } from './file-watch.ts';
-import { activateRevision, activeRevisionId, findRevision, liveReplicas, newestRevision } from './store.ts';
+import { activateRevision, activeRevisionId, findRevision, liveReplicas, newestRevisionId } from './store.ts';
 import { compileForEnvoy, listenerFiles, type XdsPlace } from './xds-input.ts';
 
 /** How long an Envoy that does not answer may hold a revision back: its processors would wait as long. */
@@ -13,6 +13,8 @@ const ACK_MS = 3_000;
 /** How long a processor that does not switch may keep old resources in Envoy. */
 const SWITCH_MS = 5_000;
 const LOOK_MS = 50;
+/** How often Envoy is offered again what it refused. */
+const RETRY_MS = 5_000;
 
 /** Brings revisions to Envoy and to the processors, each step after the one it stands on. */
 export interface Publication {
@@ -56,7 +58,10 @@ class Publisher implements Publication {
   #fault: string | undefined;
   /** What Envoy was told last: the current revision, and with it whatever older ones still need. */
   #held: XdsResources | undefined;
-  #current: { readonly id: number; readonly version: string } | undefined;
+  #current: { readonly id: number; readonly resources: XdsResources } | undefined;
+  #publishedAt = 0;
+  #switchBy = 0;
+  #filesChanged = false;
   #watching: { readonly files: string; close(): void } | undefined;
 
   constructor(options: PublicationOptions) {
@@ -106,28 +111,45 @@ class Publisher implements Publication {
   }
 
   async #look(): Promise<void> {
+    const { database, ads } = this.#options;
+    const id = await newestRevisionId(database.kysely);
+    if (id === undefined) return;
+    if (id !== this.#current?.id || this.#filesChanged) await this.#publish(id);
+    const current = this.#current;
+    if (current !== undefined && this.#held !== current.resources && (await this.#switched(current.id))) {
+      this.#held = current.resources;
+      ads.publish(this.#held);
+    }
+    // What Envoy refused may be possible by now: a port that was taken, say.
+    const held = this.#held;
+    if (held !== undefined && ads.state().rejections.length > 0 && Date.now() - this.#publishedAt > RETRY_MS) {
+      this.#publishedAt = Date.now();
+      ads.publish(held);
+    }
+  }
+
+  async #publish(id: number): Promise<void> {
     const { database, vault, place, ads, log } = this.#options;
-    const newest = await newestRevision(database.kysely);
-    if (newest === undefined) return;
-    this.#watch(newest.document);
-    const next = await compileForEnvoy(database.kysely, vault, place, newest.document);
-    if (newest.id === this.#current?.id && next.version === this.#current.version) return;
-    this.#held ??= await this.#leftBehind(newest.id);
-    this.#held = this.#held === undefined ? next : withPrevious(next, this.#held);
-    this.#current = { id: newest.id, version: next.version };
+    const revision = await findRevision(database.kysely, id);
+    if (revision === undefined) return;
+    this.#watch(revision.document);
+    const resources = await compileForEnvoy(database.kysely, vault, place, revision.document);
+    this.#filesChanged = false;
+    if (id === this.#current?.id && resources.version === this.#current.resources.version) return;
+    this.#held ??= await this.#leftBehind(id);
+    this.#held = this.#held === undefined ? resources : withPrevious(resources, this.#held);
+    this.#current = { id, resources };
+    this.#publishedAt = Date.now();
     ads.publish(this.#held);
     this.#becomeReady();
 
     const answer = await ads.acked(this.#held.version, ACK_MS);
     for (const { resource, error } of answer.rejections)
-      log.error({ revision: newest.id, resource, error }, 'Envoy refused a resource');
-    if (answer.late.length > 0) log.warn({ revision: newest.id, nodes: answer.late }, 'an Envoy has not answered yet');
-    if (newest.active_at === null) await activateRevision(database.kysely, newest.id);
-    log.info({ revision: newest.id, reason: newest.reason }, 'revision is active');
-
-    if (!(await this.#switched(newest.id))) return;
-    this.#held = next;
-    ads.publish(next);
+      log.error({ revision: id, resource, error }, 'Envoy refused a resource');
+    if (answer.late.length > 0) log.warn({ revision: id, nodes: answer.late }, 'an Envoy has not answered yet');
+    if (revision.active_at === null) await activateRevision(database.kysely, id);
+    log.info({ revision: id, reason: revision.reason }, 'revision is active');
+    this.#switchBy = Date.now() + SWITCH_MS;
   }
 
   /** A control plane that died between telling Envoy and telling the processors left them on the active revision. */
@@ -144,24 +166,26 @@ class Publisher implements Publication {
     }
   }
 
-  /** Waits for every live processor; false if a newer revision came first, which then takes this one's place. */
+  /** Waits for every live processor; false if something newer came first, which then takes this one's place. */
   async #switched(revision: number): Promise<boolean> {
-    const deadline = Date.now() + SWITCH_MS;
-    for (;;) {
-      if (this.#again || this.#closed) return false;
-      const behind = (await liveReplicas(this.#options.database.kysely)).filter(
-        (replica) => replica.revision < revision,
-      );
+    const { database, log } = this.#options;
+    while (!this.#closed && !this.#filesChanged) {
+      const behind = (await liveReplicas(database.kysely)).filter((replica) => replica.revision < revision);
       if (behind.length === 0) return true;
-      if (Date.now() > deadline) {
-        this.#options.log.warn(
-          { revision, replicas: behind.map(({ id }) => id) },
-          'a processor has not switched; old resources go now',
-        );
+      if (Date.now() > this.#switchBy) {
+        const replicas = behind.map(({ id }) => id);
+        log.warn({ revision, replicas }, 'a processor has not switched; what only it needs goes now');
         return true;
       }
+      if (this.#again && (await newestRevisionId(database.kysely)) !== revision) return false;
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
+    return false;
+  }
+
+  #filesRenewed(): void {
+    this.#filesChanged = true;
+    this.wake();
   }
 
   /** A renewed certificate reaches Envoy without a revision. */
@@ -169,6 +193,6 @@ class Publisher implements Publication {
     const files = listenerFiles(settings.listener);
     if (this.#watching?.files === files.join('\n')) return;
     this.#watching?.close();
-    this.#watching = { files: files.join('\n'), ...watchFiles(files, () => this.wake()) };
+    this.#watching = { files: files.join('\n'), ...watchFiles(files, () => this.#filesRenewed()) };
   }
 }

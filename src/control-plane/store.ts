@@ -120,6 +120,11 @@ export async function newestRevision(db: Queryable) {
     .executeTakeFirst();
 }
 
+export async function newestRevisionId(db: Queryable): Promise<number | undefined> {
+  const row = await db.selectFrom('revisions').select('id').orderBy('id', 'desc').limit(1).executeTakeFirst();
+  return row?.id;
+}
+
 /** Id of the newest revision that processors may serve. */
 export async function activeRevisionId(db: Queryable): Promise<number | undefined> {
   const row = await db
