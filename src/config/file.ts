@@ -19,7 +19,7 @@ export type ParsedFile = { readonly document: ConfigDocument } | { readonly prob
 export function parseConfigFile(
   text: string,
   path: string,
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env: Readonly<Record<string, string | undefined>>,
 ): ParsedFile {
   const source = readYaml(text, env);
   if (source.content === undefined) return { problems: source.problems };

@@ -35,7 +35,7 @@ const KEYS = [
 export function parseMcpServers(
   text: string,
   path: string,
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env: Readonly<Record<string, string | undefined>>,
 ): ParsedFile {
   const source = readYaml(withoutComments(text), env);
   if (source.problems.length > 0) return { problems: inOrder(source.problems) };

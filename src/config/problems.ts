@@ -121,12 +121,13 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-/** Zod skips `__proto__` silently; a key that is ignored is a key that was not configured. */
-function findPrototypeKeys(input: unknown, steps: readonly (string | number)[]): PlacedProblem[] {
-  if (typeof input !== 'object' || input === null || steps.length > 32) return [];
+/** Zod skips `__proto__` silently; a key that is ignored is a key that was not configured. YAML aliases make cycles. */
+function findPrototypeKeys(input: unknown, steps: readonly (string | number)[], seen = new Set()): PlacedProblem[] {
+  if (typeof input !== 'object' || input === null || seen.has(input)) return [];
+  seen.add(input);
   return Object.entries(input).flatMap(([key, inner]) => {
     const here = [...steps, Array.isArray(input) ? Number(key) : key];
     if (key === '__proto__') return [{ steps: here, message: 'is not a valid key', atKey: true }];
-    return findPrototypeKeys(inner, here);
+    return findPrototypeKeys(inner, here, seen);
   });
 }
