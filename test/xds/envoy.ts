@@ -38,13 +38,14 @@ export interface TestEnvoy {
 }
 
 export async function startEnvoy(options: { workers?: number; log?: string } = {}): Promise<TestEnvoy> {
+  const binary = envoyPath();
   const directory = mkdtempSync(join(tmpdir(), 'sp-xds-'));
   const sockets = socketsIn(directory);
   let ads = await startAds({ socketPath: sockets.xds, log: quiet });
   const config = join(directory, 'bootstrap.json');
   writeFileSync(config, JSON.stringify(envoyBootstrap({ sockets, workers: options.workers ?? 1, nodeId: 'test' })));
   const flags = ['-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', options.log ?? 'warn'];
-  const child = spawn(envoyPath(), flags, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk) => {
