@@ -1,5 +1,5 @@
 /** What is kept of one exchange, and what is masked. Everything here happens before the row is queued. */
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import type { AuditConfig } from '../config/document.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Verdict } from '../exchange/problem.ts';
@@ -107,7 +107,7 @@ function recorded(bytes: Buffer | undefined, audit: AuditConfig): unknown {
 
 function digestOf(bytes: Buffer | undefined, audit: AuditConfig): string | null {
   if (bytes === undefined || audit.record.arguments === 'none') return null;
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }
 
 /** W3C Trace Context: version-traceid-parentid-flags. */

@@ -27,9 +27,13 @@ export function requestHead(headers: HeaderMap, endOfStream: boolean): RequestHe
 /** What a client's request keeps on its way to an upstream; the rest is removed, whatever it is (design rule 4). */
 const KEPT_REQUEST = new Set(['content-type', 'content-length', 'transfer-encoding', 'x-request-id', 'traceparent', 'tracestate']);
 
+/** `set`: names that are about to be written, which needs no removal. */
 export function headersToRemove(names: readonly string[], set: ReadonlySet<string>): string[] {
-  return names.filter((name) => !KEPT_REQUEST.has(name) && !set.has(name));
+  return names.filter((name) => !KEPT_REQUEST.has(name) && !set.has(name) && !isEnvoys(name));
 }
+
+/** Envoy finds no route without the one and lets nobody touch the others; the route removes them (xds/routes.ts). */
+export const isEnvoys = (name: string): boolean => name === 'x-forwarded-proto' || name.startsWith('x-envoy-');
 
 /** What an upstream's response keeps: cookies, session ids, challenges and server banners are not for our clients. */
 const KEPT_RESPONSE = new Set([

@@ -4,7 +4,7 @@ import { type Problem, problemBody } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { ROUTE_HEADER } from '../snapshot/revision.ts';
 import { BodySendMode, encodeProcessingResponse, HeaderSendMode, type ProcessingResponse, struct } from '../wire.ts';
-import { headersToRemove, type HeaderMap, responseHeadersToRemove } from './headers.ts';
+import { type HeaderMap, headersToRemove, isEnvoys, responseHeadersToRemove } from './headers.ts';
 
 /** The value of the route header that leads to the processors' own HTTP service. */
 export const EDGE_ROUTE = 'edge';
@@ -59,7 +59,7 @@ export function forward(exchange: Exchange, call: UpstreamCall, routeName: strin
 
 /** Sends the request to a processor's HTTP service, which writes the answer without a detour through gRPC. */
 export function toEdge(exchange: Exchange, key: string): ProcessingResponse {
-  const names = exchange.head.names.filter((name) => name !== 'content-length');
+  const names = exchange.head.names.filter((name) => name !== 'content-length' && !isEnvoys(name));
   return {
     request_body: {
       response: {

@@ -41,7 +41,7 @@ export class ResponseSide {
   private bytesOut = 0;
   private events: EventSplitter | undefined;
   private final: ResponseEnvelope | undefined;
-  private readonly abort = new AbortController();
+  private repeating: AbortController | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth) {
     this.exchange = exchange;
@@ -56,7 +56,7 @@ export class ResponseSide {
 
   /** The client is gone: what is still being done for it stops. */
   abandon(): void {
-    this.abort.abort();
+    this.repeating?.abort();
   }
 
   onHeaders(headers: HeaderMap): Promise<void> | undefined {
@@ -223,8 +223,10 @@ export class ResponseSide {
   private async repeat(exchange: Exchange, connection: Connection, call: UpstreamCall): Promise<void> {
     // Envoy's message timer is shorter than the call may take.
     this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000));
-    const result = await repeatCall(exchange, connection, call, this.status, this.world, this.abort.signal);
-    if (this.abort.signal.aborted) return;
+    this.repeating = new AbortController();
+    const { signal } = this.repeating;
+    const result = await repeatCall(exchange, connection, call, this.status, this.world, signal);
+    if (signal.aborted) return;
     if ('problem' in result) {
       this.mouth.refuse(result.problem, { upstreamStatus: result.status });
       return;

@@ -1,5 +1,5 @@
 /** Every API key of the deployment by its hash, in memory: identifying a caller is a hash and a look-up. */
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 export interface KeyRecord {
   readonly id: string;
@@ -13,7 +13,7 @@ export interface KeyRecord {
 
 /** Keys carry this much entropy or were chosen by an operator (16 characters at least), so a plain hash is enough. */
 export function hashKey(key: string): Buffer {
-  return createHash('sha256').update(key).digest();
+  return hash('sha256', key, 'buffer');
 }
 
 /** A new key: `sp_` and 192 random bits. Shown once, stored as its hash. */
