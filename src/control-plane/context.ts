@@ -2,6 +2,7 @@ import type { SecretSources } from '../config/secrets.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { AdsState } from '../xds/ads.ts';
 import type { ConfigurationWriter } from './change.ts';
 
 /** What the admin API's rooms work with; made once per control plane. */
@@ -40,10 +41,16 @@ export interface TestResult {
 
 /** What is known of Envoy and of the way to the MCP listener. */
 export interface GatewayDoor {
-  /** Envoys that are connected, what each has accepted, and what it refused. */
-  xds(): Written;
+  /** Envoys that are connected and what each has; undefined before anything was published. */
+  ads(): AdsState;
+  /** Every resource as Envoy is told it, private keys withheld. */
+  dump(): Promise<Readonly<Record<string, unknown>> | undefined>;
   /** Base URL of the MCP listener as this process reaches it. */
-  readonly mcpUrl: string;
+  mcpUrl(): string;
+  /** Why the newest revision is not served, if it is not. */
+  publicationFault(): string | undefined;
+  /** Why the configuration files, as they are now, are not applied; undefined if they are. */
+  configFileFault(): string | undefined;
+  /** Where processor workers of this machine have their sockets. */
+  readonly runtimeDir: string;
 }
-
-type Written = Readonly<Record<string, unknown>>;

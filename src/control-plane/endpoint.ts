@@ -157,6 +157,9 @@ export const pageQuery = {
 /** A cursor is the place where the next page begins, opaque to clients. */
 export const encodeCursor = (place: unknown): string => Buffer.from(JSON.stringify(place)).toString('base64url');
 
+/** A place that is a count or an id. */
+export const isNumberPlace = (place: unknown): place is number => Number.isSafeInteger(place) && (place as number) >= 0;
+
 /** The place inside a cursor, or a 400. */
 export function decodeCursor<T>(cursor: string | undefined, isPlace: (place: unknown) => place is T): T | undefined {
   if (cursor === undefined) return undefined;

@@ -3,7 +3,7 @@ import type { Problem } from '../config/problems.ts';
 /** A request of the admin API that is refused; becomes problem details (RFC 9457). Thrown inside a transaction it undoes it. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
-  readonly status: 400 | 401 | 404 | 405 | 409 | 412 | 413 | 415 | 422 | 502 | 503;
+  readonly status: 400 | 401 | 404 | 405 | 409 | 412 | 413 | 415 | 422 | 500 | 502 | 503;
   readonly title: string;
   /** Where in the request the fault is, when it is in a place. */
   readonly problems: readonly Problem[];

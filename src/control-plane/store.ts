@@ -148,6 +148,19 @@ export async function activateRevision(db: Queryable, id: number): Promise<void>
   await notify(db, 'sallyport_revision', String(id));
 }
 
+/** Without configuration files nothing is a file's any more: the rows stay and the API may change them. */
+export async function releaseFileRows(db: Queryable): Promise<void> {
+  for (const table of ['settings', 'connections', 'namespaces', 'personas', 'api_keys'] as const) {
+    await sql`update ${sql.table(table)} set owner = 'api' where owner = 'file'`.execute(db);
+  }
+}
+
+/** Sessions that are over by their own clock. */
+export async function pruneSessions(db: Queryable): Promise<void> {
+  await sql`delete from upstream_sessions where expires_at < now()`.execute(db);
+  await sql`delete from session_tombstones where expires_at < now()`.execute(db);
+}
+
 /** Keeps the last `keep` revisions, and always the newest active one. */
 export async function pruneRevisions(db: Queryable, keep: number): Promise<void> {
   await sql`delete from revisions where id < (select max(id) from revisions where active_at is not null)
