@@ -39,7 +39,7 @@ export interface DeltaResponse {
 }
 
 /** `AggregatedDiscoveryService`, delta only: `server.addService(adsService, { DeltaAggregatedResources })`. */
-export const adsService: ServiceDefinition = {
+export const adsService = {
   DeltaAggregatedResources: {
     path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
     requestStream: true,
@@ -50,7 +50,7 @@ export const adsService: ServiceDefinition = {
     requestSerialize: (message: DeltaRequest) => request().encode(message).finish() as Buffer,
     responseDeserialize: (buffer: Buffer) => response().decode(buffer) as unknown as DeltaResponse,
   },
-};
+} satisfies ServiceDefinition;
 
 const request = () => requiredType('envoy.service.discovery.v3.DeltaDiscoveryRequest');
 const response = () => requiredType('envoy.service.discovery.v3.DeltaDiscoveryResponse');

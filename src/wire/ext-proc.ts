@@ -21,7 +21,7 @@ export function encodeProcessingResponse(message: ProcessingResponse): Buffer {
 }
 
 /** `envoy.service.ext_proc.v3.ExternalProcessor` for grpc-js' `server.addService(extProcService, { Process })`. */
-export const extProcService: ServiceDefinition = {
+export const extProcService = {
   Process: {
     path: '/envoy.service.ext_proc.v3.ExternalProcessor/Process',
     requestStream: true,
@@ -33,7 +33,7 @@ export const extProcService: ServiceDefinition = {
     requestSerialize: (message: ProcessingRequest) => request().encode(message).finish() as Buffer,
     responseDeserialize: (buffer: Buffer) => response().decode(buffer) as unknown as ProcessingResponse,
   },
-};
+} satisfies ServiceDefinition;
 
 /** protobufjs shows absent bytes as an array; every reader of ours expects a Buffer. */
 function withEmptyBytes(type: protobuf.Type, seen = new Set<protobuf.Type>()): protobuf.Type {

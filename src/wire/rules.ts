@@ -51,11 +51,40 @@ interface Time {
   readonly nanos?: number;
 }
 
-/** The rules that a field's options carry. */
+/** The rules that a field's options carry. Throws for a rule that nothing here enforces. */
 export function rulesOf(field: protobuf.Field): FieldRules | undefined {
-  const options = field.parsedOptions as readonly Readonly<Record<string, unknown>>[] | undefined;
-  const rules = options?.flatMap((option) => ('(validate.rules)' in option ? [option['(validate.rules)']] : []));
-  return rules === undefined || rules.length === 0 ? undefined : Object.assign({}, ...rules);
+  if (!known.has(field)) {
+    const options = (field.parsedOptions ?? []) as readonly Readonly<Record<string, FieldRules>>[];
+    const rules = options.flatMap((option) => option['(validate.rules)'] ?? []);
+    for (const rule of rules) refuseUnknown(rule, field.fullName);
+    known.set(field, rules.length === 0 ? undefined : Object.assign({}, ...rules));
+  }
+  return known.get(field);
+}
+
+const known = new WeakMap<protobuf.Field, FieldRules | undefined>();
+
+const ENFORCED: Readonly<Record<keyof FieldRules, readonly string[]>> = {
+  message: ['required'],
+  string: ['min_len', 'max_bytes', 'well_known_regex', 'strict'],
+  bytes: ['min_len', 'max_len'],
+  bool: ['const'],
+  enum: ['defined_only', 'not_in'],
+  uint32: ['lt', 'lte', 'gt', 'gte'],
+  double: ['lt', 'lte', 'gt', 'gte'],
+  repeated: ['min_items', 'max_items', 'items'],
+  map: ['keys'],
+  any: ['required'],
+  duration: ['required', 'gt', 'gte', 'lte'],
+};
+
+function refuseUnknown(rules: FieldRules, where: string): void {
+  for (const [kind, rule] of Object.entries(rules))
+    for (const name of Object.keys(rule))
+      if (!ENFORCED[kind as keyof FieldRules]?.includes(name))
+        throw new Error(`${where}: rule ${kind}.${name} is not enforced`);
+  if (rules.repeated?.items !== undefined) refuseUnknown(rules.repeated.items, where);
+  if (rules.map?.keys !== undefined) refuseUnknown(rules.map.keys, where);
 }
 
 /** `option (validate.required) = true` on a oneof. */
