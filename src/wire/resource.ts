@@ -21,7 +21,7 @@ export interface EncodedResource {
  * every other one in the same push.
  */
 export function encodeResource(resource: PlainResource): EncodedResource {
-  const any = anyOf(resource, shortName(resource['@type']));
+  const any = anyOf(resource, label(resource));
   return { typeUrl: any.type_url, bytes: any.value };
 }
 
@@ -148,4 +148,8 @@ function record(value: unknown, path: string): Readonly<Record<string, unknown>>
   return value as Readonly<Record<string, unknown>>;
 }
 
-const shortName = (typeUrl: unknown): string => String(typeUrl).split('.').at(-1) ?? '';
+/** `Cluster[default/crm]`: where the paths of its errors begin. */
+function label({ '@type': typeUrl, name }: PlainResource): string {
+  const message = String(typeUrl).split('.').at(-1) ?? '';
+  return typeof name === 'string' && name !== '' ? `${message}[${name}]` : message;
+}

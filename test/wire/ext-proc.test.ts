@@ -5,6 +5,7 @@ import {
   decodeProcessingRequest,
   encodeProcessingResponse,
   extProcService,
+  type HttpBody,
   type ProcessingResponse,
   plain,
   struct,
@@ -25,7 +26,9 @@ t.test('a request is read without copying its body', (t) => {
 });
 
 t.test('absent fields show defaults: bytes an empty Buffer', (t) => {
-  const { request_body } = decodeProcessingRequest(requestSerialize({ request_body: {} }));
+  const { request_body } = decodeProcessingRequest(
+    requestSerialize({ request_body: { end_of_stream: false } as HttpBody }),
+  );
   t.ok(Buffer.isBuffer(request_body?.body));
   t.equal(request_body?.body.length, 0);
   t.equal(request_body?.end_of_stream, false);

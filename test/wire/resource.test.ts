@@ -46,31 +46,31 @@ t.test('plain objects become what protobuf means by them', (t) => {
 t.test('what Envoy would refuse is refused with its place', (t) => {
   const refused: readonly (readonly [PlainResource, string])[] = [
     // Keys and values that are not in the definition.
-    [cluster({ conect_timeout: '1s' }), 'Cluster.conect_timeout is not a field of envoy.config.cluster.v3.Cluster'],
-    [cluster({ outlier_detection: { intervall: '1s' } }), 'Cluster.outlier_detection.intervall is not a field of'],
-    [cluster({ type: 'NO_SUCH' }), 'Cluster.type must be one of STATIC, STRICT_DNS'],
-    [cluster({ type: 1 }), 'Cluster.type must be one of'],
-    [cluster({ connect_timeout: '1 second' }), 'Cluster.connect_timeout must be a duration such as "1.5s"'],
-    [cluster({ connect_timeout: 5 }), 'Cluster.connect_timeout must be a duration'],
+    [cluster({ conect_timeout: '1s' }), 'Cluster[a].conect_timeout is not a field of envoy.config.cluster.v3.Cluster'],
+    [cluster({ outlier_detection: { intervall: '1s' } }), 'Cluster[a].outlier_detection.intervall is not a field of'],
+    [cluster({ type: 'NO_SUCH' }), 'Cluster[a].type must be one of STATIC, STRICT_DNS'],
+    [cluster({ type: 1 }), 'Cluster[a].type must be one of'],
+    [cluster({ connect_timeout: '1 second' }), 'Cluster[a].connect_timeout must be a duration such as "1.5s"'],
+    [cluster({ connect_timeout: 5 }), 'Cluster[a].connect_timeout must be a duration'],
     [cluster({ name: 5 }), 'Cluster.name must be a string'],
     [
       cluster({ per_connection_buffer_limit_bytes: -1 }),
-      'Cluster.per_connection_buffer_limit_bytes must be a whole number',
+      'Cluster[a].per_connection_buffer_limit_bytes must be a whole number',
     ],
     [
       cluster({ per_connection_buffer_limit_bytes: 1.5 }),
-      'Cluster.per_connection_buffer_limit_bytes must be a whole number',
+      'Cluster[a].per_connection_buffer_limit_bytes must be a whole number',
     ],
-    [cluster({ health_checks: {} }), 'Cluster.health_checks must be a list'],
-    [cluster({ load_assignment: [] }), 'Cluster.load_assignment must be an object'],
-    [cluster({ cluster_type: { name: 'x' } }), 'Cluster.type excludes the other members of cluster_discovery_type'],
+    [cluster({ health_checks: {} }), 'Cluster[a].health_checks must be a list'],
+    [cluster({ load_assignment: [] }), 'Cluster[a].load_assignment must be an object'],
+    [cluster({ cluster_type: { name: 'x' } }), 'Cluster[a].type excludes the other members of cluster_discovery_type'],
     [
       cluster({ typed_extension_protocol_options: { x: {} } }),
-      'Cluster.typed_extension_protocol_options[x] needs an @type',
+      'Cluster[a].typed_extension_protocol_options[x] needs an @type',
     ],
     [
       cluster({ transport_socket: { name: 'tls', typed_config: { '@type': 'type.googleapis.com/no.Such' } } }),
-      'Cluster.transport_socket.typed_config has an @type that proto/ does not define: type.googleapis.com/no.Such',
+      'Cluster[a].transport_socket.typed_config has an @type that proto/ does not define: type.googleapis.com/no.Such',
     ],
     [
       { '@type': 'type.googleapis.com/envoy.config.cluster.v3.NoSuch' },
@@ -79,22 +79,22 @@ t.test('what Envoy would refuse is refused with its place', (t) => {
     // Validation rules.
     [cluster({ name: '' }), 'Cluster.name must not be empty'],
     [cluster({ name: undefined }), 'Cluster.name must not be empty'],
-    [cluster({ connect_timeout: '-1s' }), 'Cluster.connect_timeout must be longer than 0s'],
-    [cluster({ connect_timeout: '0s' }), 'Cluster.connect_timeout must be longer than 0s'],
+    [cluster({ connect_timeout: '-1s' }), 'Cluster[a].connect_timeout must be longer than 0s'],
+    [cluster({ connect_timeout: '0s' }), 'Cluster[a].connect_timeout must be longer than 0s'],
     [
       cluster({ outlier_detection: { max_ejection_percent: 101 } }),
-      'Cluster.outlier_detection.max_ejection_percent must be at most 100',
+      'Cluster[a].outlier_detection.max_ejection_percent must be at most 100',
     ],
-    [cluster({ health_checks: [{ timeout: '1s' }] }), 'Cluster.health_checks[0].interval is required'],
+    [cluster({ health_checks: [{ timeout: '1s' }] }), 'Cluster[a].health_checks[0].interval is required'],
     [
       cluster({ load_assignment: { cluster_name: '', endpoints: [] } }),
-      'Cluster.load_assignment.cluster_name must not be empty',
+      'Cluster[a].load_assignment.cluster_name must not be empty',
     ],
     [
       cluster({
         load_assignment: { cluster_name: 'a', endpoints: [{ lb_endpoints: [{ endpoint: { address: {} } }] }] },
       }),
-      'Cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address needs one of socket_address, pipe',
+      'Cluster[a].load_assignment.endpoints[0].lb_endpoints[0].endpoint.address needs one of socket_address, pipe',
     ],
     [
       cluster({
@@ -153,7 +153,7 @@ t.test('an error never repeats the value: it may be a private key', (t) => {
     tls_certificate: { private_key: { inline_string: ['hidden'] } },
   };
   t.throws(() => encodeResource(secret), {
-    message: /^Secret\.tls_certificate\.private_key\.inline_string must be a string$/,
+    message: /^Secret\[x\]\.tls_certificate\.private_key\.inline_string must be a string$/,
   });
   t.end();
 });
