@@ -44,7 +44,7 @@ export interface GatewayDoor {
   /** Envoys that are connected and what each has; undefined before anything was published. */
   ads(): AdsState;
   /** Every resource as Envoy is told it, private keys withheld. */
-  dump(): Promise<Readonly<Record<string, unknown>> | undefined>;
+  dump(): Readonly<Record<string, unknown>> | undefined;
   /** Base URL of the MCP listener as this process reaches it. */
   mcpUrl(): string;
   /** Why the newest revision is not served, if it is not. */

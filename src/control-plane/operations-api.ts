@@ -41,7 +41,7 @@ export function operationsApi(context: AdminContext): Api {
         revision,
         seenAt: seen_at.toISOString(),
       })),
-      ...(query.resources === 'true' && { resources: await gateway.dump() }),
+      ...(query.resources === 'true' && { resources: gateway.dump() }),
     }),
   );
   return api;

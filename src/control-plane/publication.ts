@@ -25,7 +25,7 @@ export interface Publication {
   /** What keeps the newest revision from being served, if anything does. */
   fault(): string | undefined;
   /** The revision that Envoy was told last. */
-  revision(): number | undefined;
+  current(): { readonly id: number; readonly document: RevisionDocument; readonly resources: XdsResources } | undefined;
   close(): Promise<void>;
 }
 
@@ -58,7 +58,7 @@ class Publisher implements Publication {
   #fault: string | undefined;
   /** What Envoy was told last: the current revision, and with it whatever older ones still need. */
   #held: XdsResources | undefined;
-  #current: { readonly id: number; readonly resources: XdsResources } | undefined;
+  #current: ReturnType<Publication['current']>;
   #publishedAt = 0;
   #switchBy = 0;
   #filesChanged = false;
@@ -82,8 +82,8 @@ class Publisher implements Publication {
     return this.#fault;
   }
 
-  revision(): number | undefined {
-    return this.#current?.id;
+  current(): ReturnType<Publication['current']> {
+    return this.#current;
   }
 
   async close(): Promise<void> {
@@ -138,7 +138,7 @@ class Publisher implements Publication {
     if (id === this.#current?.id && resources.version === this.#current.resources.version) return;
     this.#held ??= await this.#leftBehind(id);
     this.#held = this.#held === undefined ? resources : withPrevious(resources, this.#held);
-    this.#current = { id, resources };
+    this.#current = { id, document: revision.document, resources };
     this.#publishedAt = Date.now();
     ads.publish(this.#held);
     this.#becomeReady();

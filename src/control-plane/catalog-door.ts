@@ -1,0 +1,100 @@
+import { startCatalogSync } from '../catalog/sync.ts';
+import type { Vault } from '../credentials/vault.ts';
+import type { Egress } from '../egress/egress.ts';
+import { KeyRing } from '../identity/key-ring.ts';
+import { Tombstones } from '../sessions/tombstones.ts';
+import { startFeed } from '../snapshot/feed.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { Database } from '../storage/database.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { AdsServer } from '../xds/ads.ts';
+import type { CatalogDoor, TestResult } from './context.ts';
+import { newestRevisionId } from './store.ts';
+
+/** How long the first look at the upstreams waits for an Envoy to look through. */
+const ENVOY_MS = 10_000;
+/** How long a request waits for a change that was just stored to be served. */
+const CAUGHT_UP_MS = 4_000;
+
+export interface CatalogOptions {
+  readonly database: Database;
+  readonly databaseUrl: string;
+  readonly vault: Vault;
+  readonly egress: Egress;
+  readonly ads: AdsServer;
+  readonly log: Logger;
+}
+
+/**
+ * The catalog sync, following the active revision: what it asks upstreams through is there by then. The first look
+ * waits for Envoy, so that a start does not begin with every upstream unavailable.
+ */
+export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): Promise<void> } {
+  const { database, databaseUrl, vault, egress, ads, log } = options;
+  const sync = startCatalogSync({ database, egress, log });
+  let newest: Snapshot | undefined;
+  let hasEnvoy = false;
+  let closed = false;
+  const feed = startFeed({
+    database,
+    databaseUrl,
+    vault,
+    keys: new KeyRing(),
+    tombstones: new Tombstones(),
+    onSessionEnded: () => {},
+    onSnapshot: (snapshot) => {
+      newest = snapshot;
+      if (hasEnvoy) sync.follow(snapshot);
+    },
+    log,
+  });
+  ads.acked(ads.state().version ?? '', ENVOY_MS, 1).then(() => {
+    hasEnvoy = true;
+    if (newest !== undefined && !closed) sync.follow(newest);
+  });
+
+  const caughtUp = async (): Promise<void> => {
+    const wanted = (await newestRevisionId(database.kysely)) ?? 0;
+    const deadline = Date.now() + CAUGHT_UP_MS;
+    while ((!hasEnvoy || (newest?.revision ?? 0) < wanted) && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  return {
+    async refresh(connectionId) {
+      await caughtUp();
+      // Why it failed is stored with the connection's status, which the caller shows.
+      await sync.refresh(connectionId).catch(() => {});
+    },
+    async test(tenant, name): Promise<TestResult> {
+      await caughtUp();
+      const started = performance.now();
+      const result = await look(newest, tenant, name).catch((error: Error) => ({ ok: false, error: error.message }));
+      return { ...result, durationMs: Math.round(performance.now() - started) };
+    },
+    async close() {
+      closed = true;
+      sync.stop();
+      await feed.close();
+    },
+  };
+
+  async function look(
+    snapshot: Snapshot | undefined,
+    tenant: string,
+    name: string,
+  ): Promise<Omit<TestResult, 'durationMs'>> {
+    const connection = snapshot?.tenants.get(tenant)?.connections.get(name);
+    if (connection === undefined)
+      return { ok: false, error: 'It is disabled, or its revision is not active yet; see the doctor.' };
+    if (connection.injection.fault !== undefined) return { ok: false, error: connection.injection.fault };
+    const { serverName, serverVersion, protocolVersion, tools } = await sync.test(connection);
+    return {
+      ok: true,
+      protocolVersion,
+      tools: tools.length,
+      ...(serverName !== undefined && { serverName }),
+      ...(serverVersion !== undefined && { serverVersion }),
+    };
+  }
+}
