@@ -38,6 +38,16 @@ export function pathText(steps: readonly (string | number)[]): string {
   return text;
 }
 
+/** The way back from `pathText`, for problems that come as text. */
+export function pathSteps(text: string): (string | number)[] {
+  const steps: (string | number)[] = [];
+  for (const [, name, index, quoted] of text.matchAll(/([A-Za-z0-9_-]+)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]/g)) {
+    if (index !== undefined) steps.push(Number(index));
+    else steps.push(quoted === undefined ? (name ?? '') : (JSON.parse(quoted) as string));
+  }
+  return steps;
+}
+
 /** Drops the place as steps. */
 export function toProblem({ steps, message }: PlacedProblem): Problem {
   return { path: pathText(steps), message };

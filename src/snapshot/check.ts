@@ -6,6 +6,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { SecretInput, UpstreamTlsConfig } from '../config/document.ts';
 import { REDACTED } from '../config/document.ts';
 import { connectionNameFault, namespaceNameFault, plainNameFault } from '../config/names.ts';
+import { pathText } from '../config/problems.ts';
 import type { ConnectionRevision, RevisionDocument, TenantRevision } from './revision.ts';
 
 export interface RevisionProblem {
@@ -21,7 +22,7 @@ const MAXIMUM_CONNECTIONS = 2000;
 export function checkRevision(document: RevisionDocument): RevisionProblem[] {
   const tenants = duplicates(document.tenants.map(({ id }) => id));
   return [
-    ...tenants.map((id) => ({ path: `tenants.${id}`, message: 'is there twice' })),
+    ...tenants.map((id) => ({ path: pathText(['tenants', id]), message: 'is there twice' })),
     ...document.tenants.flatMap(checkTenant),
   ];
 }
@@ -36,7 +37,7 @@ function checkTenant(tenant: TenantRevision): RevisionProblem[] {
     ...personas
       .filter(({ roles, subjects }) => roles.length === 0 && subjects.length === 0)
       .map(({ name }) => ({
-        path: `personas.${name}`,
+        path: pathText(['personas', name]),
         message: 'needs "roles" or "subjects": nobody could ever have it',
       })),
     ...connections.flatMap(checkTls),
@@ -46,7 +47,7 @@ function checkTenant(tenant: TenantRevision): RevisionProblem[] {
     problems.push({ path: 'connections', message });
   }
   if (tenant.id === 'default') return problems;
-  return problems.map(({ path, message }) => ({ path: `tenants.${tenant.id}.${path}`, message }));
+  return problems.map(({ path, message }) => ({ path: `${pathText(['tenants', tenant.id])}.${path}`, message }));
 }
 
 function checkNames(
@@ -56,10 +57,10 @@ function checkNames(
 ): RevisionProblem[] {
   const names = rows.map(({ name }) => name);
   return [
-    ...duplicates(names).map((name) => ({ path: `${section}.${name}`, message: 'is there twice' })),
+    ...duplicates(names).map((name) => ({ path: pathText([section, name]), message: 'is there twice' })),
     ...names.flatMap((name) => {
       const problem = fault(name);
-      return problem ? [{ path: `${section}.${name}`, message: `${JSON.stringify(name)} ${problem}` }] : [];
+      return problem ? [{ path: pathText([section, name]), message: `${JSON.stringify(name)} ${problem}` }] : [];
     }),
   ];
 }
@@ -72,7 +73,7 @@ function checkReferences(
   const names = new Set(connections.map(({ name }) => name));
   return namespace.connections.flatMap((reference, i) => {
     if (/[*?]/.test(reference) || names.has(reference)) return [];
-    const path = `namespaces.${namespace.name}.connections[${i}]`;
+    const path = pathText(['namespaces', namespace.name, 'connections', i]);
     return [{ path, message: `there is no connection named "${reference}"` }];
   });
 }
@@ -80,7 +81,7 @@ function checkReferences(
 function checkTls({ name, config }: ConnectionRevision): RevisionProblem[] {
   const { tls } = config;
   if (!tls) return [];
-  const path = `connections.${name}.tls`;
+  const path = pathText(['connections', name, 'tls']);
   const problems: RevisionProblem[] = [];
   if (config.url.startsWith('http:')) {
     problems.push({ path, message: 'has no effect on an http:// URL: use https:// or remove "tls"' });

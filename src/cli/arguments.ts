@@ -1,0 +1,48 @@
+/** Readers of option values that several commands share; what they refuse is a usage error. */
+import { InvalidArgumentError } from 'commander';
+
+/** For an option that may be there several times, each with one or more values between commas. */
+export function listed(value: string, before: readonly string[] = []): string[] {
+  const values = value.split(',').map((one) => one.trim());
+  return [...before, ...values.filter((one) => one !== '')];
+}
+
+/** For an option that may be there several times. */
+export const repeated = (value: string, before: readonly string[] = []): string[] => [...before, value];
+
+/** A whole number between two bounds. */
+export function wholeNumber(minimum: number, maximum: number) {
+  return (value: string): number => {
+    const number = Number(value);
+    if (Number.isInteger(number) && number >= minimum && number <= maximum && value.trim() !== '') return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${minimum} to ${maximum}.`);
+  };
+}
+
+/** A TCP port; 0 picks a free one. */
+export const port = wholeNumber(0, 65_535);
+
+/** The URL of the admin API. */
+export function serverUrl(value: string): string {
+  if (/^https?:\/\//.test(value) && URL.canParse(value)) return value.replace(/\/+$/, '');
+  throw new InvalidArgumentError('It must be a URL such as http://127.0.0.1:8081.');
+}
+
+/** `name=value` or `name: value`. */
+export function pair(text: string): [name: string, value: string] {
+  const match = /^([^=:\s]+)\s*[=:]\s*(.*)$/s.exec(text);
+  if (match?.[1] !== undefined && match[2] !== undefined) return [match[1], match[2]];
+  throw new InvalidArgumentError(`It must be NAME=VALUE.`);
+}
+
+/** A JSON object. */
+export function jsonObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`It must be a JSON object: ${(error as Error).message}.`);
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new InvalidArgumentError('It must be a JSON object such as {"a":1}.');
+}
