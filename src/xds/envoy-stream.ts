@@ -26,6 +26,8 @@ interface Kindred {
   /** What Envoy has, as it said or acknowledged: name to version. */
   readonly known: Map<string, string>;
   readonly rejected: Map<string, Rejection>;
+  /** Rejected ones that get another try. */
+  retry: Set<string>;
   /** At most one response awaits its answer. */
   inFlight:
     | { readonly nonce: string; readonly resources: readonly XdsResource[]; readonly removed: readonly string[] }
@@ -71,8 +73,10 @@ export class EnvoyStream {
   publish(resources: XdsResources): void {
     this.#published = resources;
     for (const kind of KINDS) {
-      this.#kinds[kind].rejected.clear();
-      this.#kinds[kind].parts = [];
+      const state = this.#kinds[kind];
+      for (const name of state.rejected.keys()) if (!resources[kind].has(name)) state.rejected.delete(name);
+      state.retry = new Set(state.rejected.keys());
+      state.parts = [];
     }
     this.#advance();
   }
@@ -143,10 +147,13 @@ export class EnvoyStream {
     state.inFlight = undefined;
     for (const name of inFlight.removed) state.known.delete(name);
     // What was removed may have been in the way, a port for example.
-    if (inFlight.removed.length > 0) state.rejected.clear();
+    if (inFlight.removed.length > 0) state.retry = new Set(state.rejected.keys());
     const { resources } = inFlight;
     if (!request.error_detail) {
-      for (const { name, version } of resources) state.known.set(name, version);
+      for (const { name, version } of resources) {
+        state.known.set(name, version);
+        state.rejected.delete(name);
+      }
     } else if (resources.length > 1) {
       const half = Math.ceil(resources.length / 2);
       state.parts.unshift(resources.slice(0, half), resources.slice(half));
@@ -157,10 +164,18 @@ export class EnvoyStream {
 
   #reject(kind: Kind, resource: XdsResource | undefined, error: string): void {
     const { node } = this;
-    this.#log.warn({ node, kind, resource: resource?.name, error }, 'Envoy refused a resource');
-    if (resource === undefined) return;
+    // Nothing but removals, or nothing at all: there is nothing to take back.
+    if (resource === undefined) {
+      this.#log.warn({ node, kind, error }, 'Envoy refused an update');
+      return;
+    }
     const { name, version, typeUrl } = resource;
-    this.#kinds[kind].rejected.set(name, { node, kind, typeUrl, resource: name, version, error, at: new Date() });
+    const state = this.#kinds[kind];
+    const known = state.rejected.get(name);
+    state.retry.delete(name);
+    if (known?.version === version && known.error === error) return;
+    state.rejected.set(name, { node, kind, typeUrl, resource: name, version, error, at: new Date() });
+    this.#log.warn({ node, kind, resource: name, error }, 'Envoy refused a resource');
   }
 
   #advance(): void {
@@ -217,6 +232,7 @@ const newKindred = (wildcard: boolean): Kindred => ({
   names: new Set(),
   known: new Map(),
   rejected: new Map(),
+  retry: new Set(),
   inFlight: undefined,
   parts: [],
   answered: false,
@@ -225,7 +241,7 @@ const newKindred = (wildcard: boolean): Kindred => ({
 const isWanted = (state: Kindred, name: string): boolean => state.asked && (state.wildcard || state.names.has(name));
 
 const isPending = (state: Kindred, { name, version }: XdsResource): boolean =>
-  state.known.get(name) !== version && state.rejected.get(name)?.version !== version;
+  state.known.get(name) !== version && (state.rejected.get(name)?.version !== version || state.retry.has(name));
 
 function nextBatch(state: Kindred, resources: ReadonlyMap<string, XdsResource>): readonly XdsResource[] {
   const sendable = (resource: XdsResource) => isWanted(state, resource.name) && isPending(state, resource);

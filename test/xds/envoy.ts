@@ -34,23 +34,29 @@ export interface TestEnvoy {
   admin(path: string): Promise<string>;
   /** Ends the ADS server and starts another one on the same socket, with nothing published. */
   restartAds(): Promise<AdsServer>;
+  /** Kills Envoy (SIGKILL) and starts it again. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startEnvoy(options: { workers?: number; log?: string } = {}): Promise<TestEnvoy> {
+export async function startEnvoy({ workers = 1 }: { workers?: number } = {}): Promise<TestEnvoy> {
   const binary = envoyPath();
   const directory = mkdtempSync(join(tmpdir(), 'sp-xds-'));
   const sockets = socketsIn(directory);
   let ads = await startAds({ socketPath: sockets.xds, log: quiet });
   const config = join(directory, 'bootstrap.json');
-  writeFileSync(config, JSON.stringify(envoyBootstrap({ sockets, workers: options.workers ?? 1, nodeId: 'test' })));
-  const flags = ['-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', options.log ?? 'warn'];
-  const child = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'pipe'] });
+  writeFileSync(config, JSON.stringify(envoyBootstrap({ sockets, workers, nodeId: 'test' })));
   let log = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk) => {
-      log += chunk;
-    });
+  const start = () => {
+    const flags = ['-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', 'warn'];
+    const child = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk) => {
+        log += chunk;
+      });
+    return child;
+  };
+  let child = start();
   return {
     directory,
     sockets,
@@ -64,6 +70,10 @@ export async function startEnvoy(options: { workers?: number; log?: string } = {
       ads = await startAds({ socketPath: sockets.xds, log: quiet });
       return ads;
     },
+    async restart() {
+      await end(child);
+      child = start();
+    },
     async stop() {
       await end(child);
       await ads.close();
@@ -72,7 +82,7 @@ export async function startEnvoy(options: { workers?: number; log?: string } = {
   };
 }
 
-export async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');
