@@ -106,7 +106,7 @@ function cells(event: AuditItem): unknown[] {
 
 /** The widths are fixed: a tail cannot know what is still to come. */
 function line(event: AuditItem): string {
-  const widths = [23, 7, 16, 12, 10, 32, 8];
+  const widths = [23, 7, 16, 12, 25, 32, 8];
   return cells(event)
     .map((cell, column) => cellText(cell).padEnd(widths[column] ?? 0))
     .join('  ')

@@ -57,7 +57,7 @@ function keyTable(items: readonly KeyItem[]): string {
     ['NAME', 'KEY', 'ROLES', 'OWNER', 'CREATED', 'EXPIRES', 'REVOKED'],
     items.map(({ name, hint, roles, owner, createdAt, expiresAt, revokedAt }) => [
       name,
-      `${hint}…`,
+      hint,
       roles,
       owner,
       createdAt.slice(0, 16),

@@ -71,14 +71,23 @@ function diffSection<T>(
 }
 
 function diffConnections(before: ConnectionConfig, after: ConnectionConfig): FieldChange[] {
-  const a = splitSecrets(before);
-  const b = splitSecrets(after);
+  const a = splitSecrets(withHiddenHeaders(before));
+  const b = splitSecrets(withHiddenHeaders(after));
   const fields = diffFields(writtenConnection(a.config), writtenConnection(b.config));
   for (const pointer of new Set([...Object.keys(a.secrets), ...Object.keys(b.secrets)])) {
     const change = diffSecret(pathText(pointerSteps(pointer)), a.secrets[pointer], b.secrets[pointer]);
     if (change) fields.push(change);
   }
   return fields;
+}
+
+/** A header that is a secret on one side may look like plain text on the other: no header's value is shown. */
+function withHiddenHeaders(connection: ConnectionConfig): ConnectionConfig {
+  const headers = Object.entries(connection.headers).map(([name, value]): [string, SecretInput] => [
+    name,
+    typeof value === 'string' && value !== REDACTED ? { value } : value,
+  ]);
+  return { ...connection, headers: Object.fromEntries(headers) };
 }
 
 function diffKeys({ key: oldKey, ...before }: ApiKeyConfig, { key, ...after }: ApiKeyConfig): FieldChange[] {
@@ -107,9 +116,9 @@ function isSameSecret(before: SecretInput, after: SecretInput | undefined): bool
 
 function secretLabel(secret: SecretInput): string {
   const reference = secretReference(secret);
-  if (!reference) return 'secret';
-  if ('env' in reference) return `secret from env ${reference.env}`;
-  return 'file' in reference ? `secret from file ${reference.file}` : `secret from "${reference.template}"`;
+  if (!reference) return 'hidden value';
+  if ('env' in reference) return `value from env ${reference.env}`;
+  return 'file' in reference ? `value from file ${reference.file}` : `value from "${reference.template}"`;
 }
 
 function diffFields(before: object, after: object): FieldChange[] {

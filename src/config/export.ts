@@ -64,10 +64,30 @@ const { url: __, ...CONNECTION } = writtenConnection(connectionSchema.parse({ ur
 const PERSONA = writtenPersona(personaSchema.parse({}));
 const SETTINGS = writtenSettings(DEFAULT_SETTINGS);
 
+/** The order in which people write things; what comes from the database has lost its own. */
+const ORDER = [
+  'url',
+  'roles',
+  'subjects',
+  'priority',
+  'connections',
+  'tools',
+  'type',
+  'allow',
+  'deny',
+  'auth',
+  'headers',
+];
+
+function inOrder([a]: [string, unknown], [b]: [string, unknown]): number {
+  const rank = (key: string) => (ORDER.includes(key) ? ORDER.indexOf(key) : ORDER.length);
+  return rank(a) - rank(b);
+}
+
 /** Drops what the schema fills in by itself, at any depth. */
 function withoutDefaults(written: Written, defaults: Written): Written {
   const kept: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(written)) {
+  for (const [key, value] of Object.entries(written).sort(inOrder)) {
     const usual = defaults[key];
     if (isDeepStrictEqual(value, usual)) continue;
     kept[key] = isPlain(value) && isPlain(usual) ? withoutDefaults(value, usual) : value;
