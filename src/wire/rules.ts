@@ -27,6 +27,7 @@ export interface FieldRules {
   readonly bool?: { readonly const?: boolean };
   readonly enum?: { readonly defined_only?: boolean; readonly not_in?: number | readonly number[] };
   readonly uint32?: Bounds;
+  readonly uint64?: Bounds;
   readonly double?: Bounds;
   readonly repeated?: { readonly min_items?: number; readonly max_items?: number; readonly items?: FieldRules };
   readonly map?: { readonly keys?: FieldRules };
@@ -71,6 +72,7 @@ const ENFORCED: Readonly<Record<keyof FieldRules, readonly string[]>> = {
   bool: ['const'],
   enum: ['defined_only', 'not_in'],
   uint32: ['lt', 'lte', 'gt', 'gte'],
+  uint64: ['lt', 'lte', 'gt', 'gte'],
   double: ['lt', 'lte', 'gt', 'gte'],
   repeated: ['min_items', 'max_items', 'items'],
   map: ['keys'],
@@ -100,7 +102,7 @@ export function checkPresence(field: protobuf.Field, value: unknown, path: strin
   if (field.repeated) checkValue(rules, 'repeated', [], path);
   else if (field.type === 'string') checkValue(rules, 'string', '', path);
   else if (field.type === 'bytes') checkValue(rules, 'bytes', Buffer.alloc(0), path);
-  else if (field.type in { uint32: 1, double: 1 }) checkValue(rules, field.type, 0, path);
+  else if (field.type in { uint32: 1, uint64: 1, double: 1 }) checkValue(rules, field.type, 0, path);
   else if (rules.enum !== undefined) checkValue(rules, 'enum', 0, path);
 }
 
@@ -125,7 +127,7 @@ export function checkValue(rules: FieldRules | undefined, kind: string, value: u
     if (rules.bool?.const !== undefined && value !== rules.bool.const) refuse(`must be ${rules.bool.const}`);
   } else if (kind === 'enum') {
     if ([rules.enum?.not_in ?? []].flat().includes(value as number)) refuse('must not have this value here');
-  } else if (kind === 'uint32' || kind === 'double') {
+  } else if (kind === 'uint32' || kind === 'uint64' || kind === 'double') {
     const { lt, lte, gt, gte } = rules[kind] ?? {};
     const number = value as number;
     if (lt !== undefined && number >= lt) refuse(`must be less than ${lt}`);

@@ -48,7 +48,11 @@ export function connectionCluster(input: ClusterInput): PlainResource {
   };
 }
 
-/** A name's addresses are one endpoint, tried in turn (happy eyeballs): `localhost` that listens on IPv4 only works. */
+/**
+ * A name's addresses are one endpoint, tried in turn (happy eyeballs): `localhost` that listens on IPv4 only works.
+ * Envoy serves nothing until every cluster has resolved once or failed to, so the resolver gives up early (1 s, then
+ * 2 s; its defaults add up to a minute) and asks again in the background.
+ */
 const byName = {
   name: 'envoy.cluster.dns',
   typed_config: {
@@ -56,7 +60,16 @@ const byName = {
     dns_lookup_family: 'ALL',
     all_addresses_in_single_endpoint: true,
     dns_refresh_rate: '10s',
+    dns_failure_refresh_rate: { base_interval: '1s', max_interval: '10s' },
     respect_dns_ttl: true,
+    typed_dns_resolver_config: {
+      name: 'envoy.network.dns_resolver.cares',
+      typed_config: {
+        '@type': typeUrl('envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig'),
+        query_timeout_seconds: 1,
+        query_tries: 2,
+      },
+    },
   },
 };
 

@@ -78,6 +78,26 @@ t.test('when things die', async (t) => {
     t.equal((await call('fragile')).status, 503);
   });
 
+  await t.test(
+    'a name that does not resolve fails its own calls, at once, and keeps nothing else from being served',
+    async (t) => {
+      const unknown = { url: 'http://no-such-host.invalid/mcp' };
+      const more = compileXds(
+        revision({ unknown, up: { url: `http://127.0.0.1:${upstream.port}/mcp` } }),
+        context(envoy.directory, { mcpPort: port }),
+      );
+      envoy.ads.publish(more);
+      // Envoy's own resolver gives up after 3 s where nothing answers.
+      t.same(await envoy.ads.acked(more.version, 5_000), { nodes: ['test'], late: [], rejections: [] });
+      const started = performance.now();
+      t.equal((await call('unknown')).status, 503);
+      t.ok(performance.now() - started < 200);
+      t.equal((await call('up')).status, 200);
+      envoy.ads.publish(resources);
+      t.same((await envoy.ads.acked(resources.version, 5_000)).late, []);
+    },
+  );
+
   await t.test('circuitBreaker: open after so many errors, for so long', async (t) => {
     const flags = () =>
       processors.flatMap(({ responses }) => responses).map((seen) => seen['x-sallyport-local-reply'] ?? '');
