@@ -70,7 +70,7 @@ t.test('when things die', async (t) => {
     for (let i = 0; i < 5; i++) {
       const started = performance.now();
       t.equal((await call('fragile')).status, 503);
-      t.ok(performance.now() - started < 200);
+      t.ok(performance.now() - started < 1_000);
     }
     const back = await startUpstream(undefined, undefined, fragilePort);
     t.equal((await call('fragile')).status, 200);
@@ -91,7 +91,7 @@ t.test('when things die', async (t) => {
       t.same(await envoy.ads.acked(more.version, 5_000), { nodes: ['test'], late: [], rejections: [] });
       const started = performance.now();
       t.equal((await call('unknown')).status, 503);
-      t.ok(performance.now() - started < 200);
+      t.ok(performance.now() - started < 1_000);
       t.equal((await call('up')).status, 200);
       envoy.ads.publish(resources);
       t.same((await envoy.ads.acked(resources.version, 5_000)).late, []);

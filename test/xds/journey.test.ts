@@ -103,7 +103,7 @@ t.test('a real Envoy under our xDS', async (t) => {
     processor.responses.length = 0;
     const started = performance.now();
     const failed = await call('route=default/dead');
-    t.ok(performance.now() - started < 200, 'and it fails fast');
+    t.ok(performance.now() - started < 1_000, 'and it fails fast');
     t.equal(failed.status, 503);
     t.match(processor.responses[0]?.['x-sallyport-local-reply'], /^UF upstream_reset_before_response_started/);
     await call('route=default/missing');
