@@ -7,7 +7,6 @@ import { startFeed } from '../snapshot/feed.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { AdsServer } from '../xds/ads.ts';
 import type { CatalogDoor, TestResult } from './context.ts';
 import { newestRevisionId } from './store.ts';
 
@@ -21,7 +20,8 @@ export interface CatalogOptions {
   readonly databaseUrl: string;
   readonly vault: Vault;
   readonly egress: Egress;
-  readonly ads: AdsServer;
+  /** Settles when an Envoy serves what was published. */
+  readonly listens: Promise<void>;
   readonly log: Logger;
 }
 
@@ -30,10 +30,10 @@ export interface CatalogOptions {
  * waits for Envoy, so that a start does not begin with every upstream unavailable.
  */
 export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): Promise<void> } {
-  const { database, databaseUrl, vault, egress, ads, log } = options;
+  const { database, databaseUrl, vault, egress, listens, log } = options;
   const sync = startCatalogSync({ database, egress, log });
   let newest: Snapshot | undefined;
-  let hasEnvoy = false;
+  let begun = false;
   let closed = false;
   const feed = startFeed({
     database,
@@ -44,19 +44,24 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     onSessionEnded: () => {},
     onSnapshot: (snapshot) => {
       newest = snapshot;
-      if (hasEnvoy) sync.follow(snapshot);
+      if (begun) sync.follow(snapshot);
     },
     log,
   });
-  ads.acked(ads.state().version ?? '', ENVOY_MS, 1).then(() => {
-    hasEnvoy = true;
-    if (newest !== undefined && !closed) sync.follow(newest);
-  });
+  const begin = () => {
+    clearTimeout(patience);
+    if (begun || closed) return;
+    begun = true;
+    if (newest !== undefined) sync.follow(newest);
+  };
+  // Without an Envoy, too, the reason why a connection has no tools should be there to read.
+  const patience = setTimeout(begin, ENVOY_MS);
+  listens.then(begin, () => {});
 
   const caughtUp = async (): Promise<void> => {
     const wanted = (await newestRevisionId(database.kysely)) ?? 0;
     const deadline = Date.now() + CAUGHT_UP_MS;
-    while ((!hasEnvoy || (newest?.revision ?? 0) < wanted) && Date.now() < deadline) {
+    while ((!begun || (newest?.revision ?? 0) < wanted) && Date.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
@@ -74,6 +79,7 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     },
     async close() {
       closed = true;
+      clearTimeout(patience);
       sync.stop();
       await feed.close();
     },

@@ -1,5 +1,6 @@
 import { type ConfigChange, diffDocuments } from '../config/diff.ts';
 import { type ApiKeyConfig, type ConfigDocument, REDACTED } from '../config/document.ts';
+import { DEFAULT_SETTINGS } from '../config/schema.ts';
 import { joinSecrets, secretValue } from '../config/secrets.ts';
 import { readReferences, revealConnection } from '../connections/store.ts';
 import type { Vault } from '../credentials/vault.ts';
@@ -23,7 +24,8 @@ export async function diffAgainst(
 ): Promise<ConfigChange[]> {
   const before = await document(db, tenant, (row) => revealConnection(db, vault, row));
   const keys = await Promise.all((before.apiKeys ?? []).map((key) => asKnown(db, key, after.apiKeys)));
-  return diffDocuments({ ...before, apiKeys: keys }, after);
+  // What was never written is what holds by default.
+  return diffDocuments({ ...before, settings: before.settings ?? DEFAULT_SETTINGS, apiKeys: keys }, after);
 }
 
 async function document(

@@ -18,7 +18,7 @@ import { createWriter } from './change.ts';
 import { ConfigFileError, type ConfigFiles, readConfigFiles } from './config-files.ts';
 import type { AdminContext } from './context.ts';
 import { watchFiles } from './file-watch.ts';
-import { announceListening } from './listening.ts';
+import { envoyListens } from './listening.ts';
 import { startMaintenance } from './maintenance.ts';
 import { startPublication } from './publication.ts';
 import { Refusal } from './refusal.ts';
@@ -99,10 +99,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const listener = listen(databaseUrl, ['sallyport_revision'], () => publication.wake(), { pollMs: POLL_MS });
     closers.push(() => listener.close());
     await publication.ready;
+    const stopping = new AbortController();
+    closers.push(() => stopping.abort());
+    const listens = envoyListens(ads, stopping.signal);
 
     const egress = createEgress(options.egress ?? `unix:${sockets.egress}`);
     closers.push(() => egress.close());
-    const catalog = startCatalog({ database, databaseUrl, vault, egress, ads, log });
+    const catalog = startCatalog({ database, databaseUrl, vault, egress, listens, log });
     closers.push(() => catalog.close());
     const maintenance = startMaintenance({ database, log });
     closers.push(() => maintenance.close());
@@ -144,10 +147,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     closers.push(() => http.close());
     log.info({ adminUrl: http.url }, 'the control plane serves');
     options.tell?.({ type: 'ready', adminUrl: http.url, ...(firstKey !== undefined && { firstKey }) });
-    const listening = announceListening(ads, () =>
-      options.tell?.({ type: 'listening', tls: publication.current()?.document.settings.listener.tls !== undefined }),
+    listens.then(
+      () =>
+        options.tell?.({ type: 'listening', tls: publication.current()?.document.settings.listener.tls !== undefined }),
+      () => {},
     );
-    closers.push(() => listening.close());
     return { adminUrl: http.url, stop };
   } catch (error) {
     await stop();
