@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import pg from 'pg';
+import { type Leash, signal, startOnLeash } from '../runtime/leash.ts';
 import { makePrivate } from '../runtime/private-directory.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Account, canExecute, postgresAccount } from './embedded-account.ts';
@@ -39,21 +39,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const cluster = await openCluster(dataDir, binaries, account, onProgress);
   await endPredecessor(cluster.directory, onProgress);
   const socketDir = prepareSocketDir(`${options.runtimeDir}-pg`, account);
-  const server = launch(binaries.postgres, [...settings(cluster.directory, socketDir)], account);
-  const exited = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+  const server = startOnLeash(binaries.postgres, settings(cluster.directory, socketDir), {
+    ...account,
+    env: { LC_ALL: 'C' },
+    stderr: 'pipe',
+  });
   const complaints = collectLog(server, log);
   try {
     await waitUntilReady(server, cluster, socketDir, complaints, onProgress);
   } catch (error) {
-    server.stdin?.end();
+    server.release();
     throw error;
   }
-  const pid = postmasterPid(cluster.directory);
+  const pid = (await server.pid) ?? 0;
   return {
     url: urlOf(cluster, socketDir, CLUSTER_USER),
     pid,
-    exited,
-    stop: (ms = 4_000) => stop(server, pid, exited, ms),
+    exited: server.ended.then(() => {}),
+    stop: (withinMs = 4_000) => stop(server, pid, withinMs),
   };
 }
 
@@ -83,29 +86,8 @@ function settings(directory: string, socketDir: string): string[] {
   return ['-D', directory, ...Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
 }
 
-/**
- * Holds one end of a pipe whose other end this process has. When the pipe closes (we stop the server, or died) the
- * server is told to shut down fast. SIGTERM first: it alone ends a server too young to have installed handlers. The
- * shell waits for nothing else, and reaps the server only here, so its process id cannot have been reused.
- */
-const WRAPPER = '"$@" </dev/null & pg=$!; exec 2>/dev/null; read -r _; kill -TERM "$pg"; kill -INT "$pg"; wait "$pg"';
-
-function launch(postgres: string, args: string[], account: Account | undefined): ChildProcess {
-  const server = spawn('/bin/sh', ['-c', WRAPPER, 'sallyport-postgres', postgres, ...args], {
-    cwd: '/',
-    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-    stdio: ['pipe', 'ignore', 'pipe'],
-    detached: true,
-    ...account,
-  });
-  server.stdin?.on('error', () => {});
-  // Only the server and its children hold stderr: its end is theirs, and the wrapper may go too.
-  server.stderr?.once('close', () => server.stdin?.end());
-  return server;
-}
-
 /** Passes warnings on to the log, and keeps the last lines for the message of a start that fails. */
-function collectLog(server: ChildProcess, log: Logger): string[] {
+function collectLog(server: Leash, log: Logger): string[] {
   const recent: string[] = [];
   let rest = '';
   server.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -124,19 +106,15 @@ function collectLog(server: ChildProcess, log: Logger): string[] {
 
 /** Answers queries, and has our database; replaying the log of a crash may take a while, so only its death ends the wait. */
 async function waitUntilReady(
-  server: ChildProcess,
+  server: Leash,
   cluster: Cluster,
   socketDir: string,
   complaints: string[],
   onProgress: (message: string) => void,
 ): Promise<void> {
   let ended = false;
-  server.once('exit', () => {
+  void server.ended.then(() => {
     ended = true;
-  });
-  server.once('error', (error) => {
-    ended = true;
-    complaints.push(error.message);
   });
   const slow = setTimeout(() => onProgress('recovering the database'), 2_000);
   try {
@@ -182,16 +160,12 @@ function prepareSocketDir(wanted: string, account: Account | undefined): string 
   return directory;
 }
 
-function postmasterPid(directory: string): number {
-  return Number.parseInt(readFileSync(join(directory, 'postmaster.pid'), 'utf8'), 10);
-}
-
-async function stop(server: ChildProcess, pid: number, exited: Promise<void>, withinMs: number): Promise<void> {
-  server.stdin?.end();
+async function stop(server: Leash, pid: number, withinMs: number): Promise<void> {
+  server.release();
   // Immediate shutdown loses nothing that was committed: the next start replays the log.
   const hurry = setTimeout(() => signal(pid, 'SIGQUIT'), withinMs);
   const kill = setTimeout(() => signal(pid, 'SIGKILL'), withinMs + 500);
-  await exited;
+  await server.ended;
   clearTimeout(hurry);
   clearTimeout(kill);
 }
@@ -241,12 +215,4 @@ function processesIn(directory: string): number[] | undefined {
       return false;
     }
   });
-}
-
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch {
-    // It is gone already.
-  }
 }

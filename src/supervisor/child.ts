@@ -1,6 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
 import type { Logger } from '../telemetry/log.ts';
-import { signal } from './processes.ts';
 import { StartError } from './start-error.ts';
 
 /** What a child of ours says over its IPC channel. */
@@ -12,12 +10,22 @@ export interface ChildMessage {
   readonly tls?: boolean;
 }
 
+/** A process that was started. */
+export interface Running {
+  /** Settles at once; undefined when nothing could be started. */
+  readonly pid: Promise<number | undefined>;
+  /** Settles when it is gone. `gaveUp`: it chose to end, rather than being killed or crashing. */
+  readonly ended: Promise<{ readonly how: string; readonly gaveUp: boolean }>;
+  onMessage(listener: (message: ChildMessage) => void): void;
+  /** Asks it to finish what it has and end. */
+  askToEnd(): void;
+  kill(): void;
+}
+
 /** How to run one child. */
 export interface ChildSpec {
   readonly name: string;
-  readonly start: () => ChildProcess;
-  /** Asks the process to finish what it has and end. */
-  readonly askToEnd: (child: ChildProcess) => void;
+  readonly start: () => Running;
   readonly onMessage?: (message: ChildMessage) => void;
   /** Called with every new process id, undefined when the process ended. */
   readonly onPid: (pid: number | undefined) => void;
@@ -46,16 +54,16 @@ const WORRYING = 5;
 /** Starts a child and keeps it running. */
 export function supervise(spec: ChildSpec): Child {
   const { name, log } = spec;
-  let current: ChildProcess | undefined;
+  let current: Running | undefined;
   let stopping = false;
   let failures = 0;
   let restart: NodeJS.Timeout | undefined;
   let settle = (): void => {};
-  let giveUp = (_error: Error): void => {};
+  let fail = (_error: Error): void => {};
   let isReady = false;
   const ready = new Promise<void>((resolve, reject) => {
     settle = resolve;
-    giveUp = reject;
+    fail = reject;
   });
   // Whoever waits for it sees the failure; nobody may be waiting yet.
   ready.catch(() => {});
@@ -64,38 +72,31 @@ export function supervise(spec: ChildSpec): Child {
     settle();
   };
 
-  const run = (): void => {
+  const run = async (): Promise<void> => {
     const startedAt = Date.now();
-    const child = spec.start();
-    current = child;
-    spec.onPid(child.pid);
-    child.on('message', (message: ChildMessage) => {
+    const running = spec.start();
+    current = running;
+    running.onMessage((message) => {
       if (message.type === 'ready') confirm();
       spec.onMessage?.(message);
     });
-    let over = false;
-    const ended = (how: string, hopeless: boolean): void => {
-      if (over) return;
-      over = true;
-      current = undefined;
-      spec.onPid(undefined);
-      if (stopping) return;
-      if (hopeless && !isReady) {
-        giveUp(new StartError(`${name} could not start (${how}); what it said is above.`));
-        return;
-      }
-      failures = Date.now() - startedAt > STEADY_MS ? 1 : failures + 1;
-      const delay = Math.min(MIN_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
-      const words =
-        failures >= WORRYING ? `ended ${failures} times in a row; still trying` : 'ended; starting it again';
-      log[failures >= WORRYING ? 'error' : 'warn']({ child: name, how, delayMs: delay }, `${name} ${words}`);
-      restart = setTimeout(run, delay);
-    };
-    // A program that does not exist reports an error and never exits.
-    child.once('error', (error) => ended(error.message, true));
-    child.once('exit', (code, by) => ended(by ? `signal ${by}` : `exit code ${code}`, by === null));
+    spec.onPid(await running.pid);
+    const { how, gaveUp } = await running.ended;
+    current = undefined;
+    spec.onPid(undefined);
+    if (stopping) return;
+    if (gaveUp && !isReady) {
+      fail(new StartError(`${name} could not start (${how}); what it said is above.`));
+      return;
+    }
+    failures = Date.now() - startedAt > STEADY_MS ? 1 : failures + 1;
+    const delayMs = Math.min(MIN_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
+    const worrying = failures >= WORRYING;
+    const words = worrying ? `ended ${failures} times in a row; still trying` : 'ended; starting it again';
+    log[worrying ? 'error' : 'warn']({ child: name, how, delayMs }, `${name} ${words}`);
+    restart = setTimeout(run, delayMs);
   };
-  run();
+  void run();
 
   return {
     name,
@@ -104,21 +105,20 @@ export function supervise(spec: ChildSpec): Child {
     stop: async (withinMs) => {
       stopping = true;
       clearTimeout(restart);
-      const child = current;
-      if (!child) return;
-      const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-      spec.askToEnd(child);
+      const running = current;
+      if (!running) return;
+      running.askToEnd();
       const deadline = setTimeout(() => {
         log.warn({ child: name, withinMs }, `${name} did not end in time and is killed`);
-        signal(child.pid, 'SIGKILL');
+        running.kill();
       }, withinMs);
-      await gone;
+      await running.ended;
       clearTimeout(deadline);
     },
     kill: () => {
       stopping = true;
       clearTimeout(restart);
-      signal(current?.pid, 'SIGKILL');
+      current?.kill();
     },
   };
 }

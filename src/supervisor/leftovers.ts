@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLine, signal, within } from './processes.ts';
+import { signal } from '../runtime/leash.ts';
+import { commandLine, within } from './processes.ts';
 
 /** Longest wait for what a killed `up` left behind, before it is killed too. */
 const PATIENCE_MS = 3_000;

@@ -38,16 +38,6 @@ export function birthOf(pid: number): string {
   return spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).stdout?.trim() ?? '';
 }
 
-/** Sends a signal to a process, or to a group (negative id); nothing happens when it is gone. */
-export function signal(pid: number | undefined, name: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(pid, name);
-  } catch {
-    // It is gone already.
-  }
-}
-
 /** Waits for a condition; false when `ms` passed without it. */
 export async function within(ms: number, condition: () => boolean): Promise<boolean> {
   for (const deadline = Date.now() + ms; !condition(); ) {

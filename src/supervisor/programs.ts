@@ -1,23 +1,33 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { signal, startOnLeash } from '../runtime/leash.ts';
 import type { Sockets } from '../runtime/sockets.ts';
 import { envoyBootstrap } from '../xds/bootstrap.ts';
-import { signal } from './processes.ts';
+import type { ChildMessage, Running } from './child.ts';
 
 /**
  * A role of Sallyport as a child process. It is in a process group of its own, so that Ctrl-C reaches the supervisor
  * alone, and has an IPC channel: when that closes, because the supervisor died, the child ends. Standard output is
  * kept for what `up` itself prints.
  */
-export function startRole(main: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
-  return fork(main, args, { env, detached: true, stdio: ['ignore', 2, 2, 'ipc'] });
-}
-
-/** Over IPC; a child that never got as far as listening to it gets the signal. */
-export function askRoleToEnd(child: ChildProcess): void {
-  if (child.connected) child.send({ type: 'stop' }, (error) => error && signal(child.pid, 'SIGTERM'));
-  else signal(child.pid, 'SIGTERM');
+export function startRole(main: string, args: readonly string[], env: NodeJS.ProcessEnv): Running {
+  const child = fork(main, args, { env, detached: true, stdio: ['ignore', 2, 2, 'ipc'] });
+  return {
+    pid: Promise.resolve(child.pid),
+    ended: new Promise((resolve) => {
+      child.once('error', (error) => resolve({ how: error.message, gaveUp: true }));
+      child.once('exit', (code, by) =>
+        resolve({ how: by ? `signal ${by}` : `exit code ${code}`, gaveUp: by === null }),
+      );
+    }),
+    onMessage: (listener) => child.on('message', (message) => listener(message as ChildMessage)),
+    askToEnd: () => {
+      if (child.connected) child.send({ type: 'stop' }, (error) => error && signal(child.pid, 'SIGTERM'));
+      else signal(child.pid, 'SIGTERM');
+    },
+    kill: () => signal(child.pid, 'SIGKILL'),
+  };
 }
 
 /** What Envoy is started with. */
@@ -43,7 +53,17 @@ export function prepareEnvoy(run: EnvoyRun): { command: string; args: string[] }
   return { command: run.path, args: [...args, '--drain-time-s', '1', '--log-level', run.logLevel] };
 }
 
-/** Envoy asks the kernel for SIGTERM when its parent dies (PR_SET_PDEATHSIG). */
-export function startEnvoy({ command, args }: { command: string; args: string[] }): ChildProcess {
-  return spawn(command, args, { detached: true, stdio: ['ignore', 2, 2] });
+/** Envoy on a leash: without hot restart, it does not ask the kernel to end it with its parent. */
+export function startEnvoy({ command, args }: { command: string; args: string[] }): Running {
+  const envoy = startOnLeash(command, args, { stderr: 'inherit' });
+  return {
+    pid: envoy.pid,
+    ended: envoy.ended.then(({ code, bySignal }) => ({
+      how: bySignal ? `signal ${code - 128}` : `exit code ${code}`,
+      gaveUp: !bySignal,
+    })),
+    onMessage: () => {},
+    askToEnd: envoy.release,
+    kill: () => void envoy.pid.then((pid) => signal(pid, 'SIGKILL')),
+  };
 }

@@ -9,8 +9,7 @@ import { newAdminToken, newSecretKey, readOrCreateSecret } from './directories.t
 import type { UpReport } from './greeting.ts';
 import type { UpOptions } from './options.ts';
 import { choosePorts } from './ports.ts';
-import { signal } from './processes.ts';
-import { askRoleToEnd, prepareEnvoy, startEnvoy, startRole } from './programs.ts';
+import { prepareEnvoy, startEnvoy, startRole } from './programs.ts';
 import { listenerAnswers, originOf, reachableHost } from './readiness.ts';
 import { StartError } from './start-error.ts';
 
@@ -37,6 +36,12 @@ const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
  */
 export async function startAll(context: StartContext): Promise<{ report: UpReport; adminToken: string | undefined }> {
   const { options, deployment, progress } = context;
+  const envoyPath = process.env.ENVOY_PATH;
+  if (!envoyPath) {
+    throw new StartError(
+      'No Envoy was found. Start with the "sallyport" command, which fetches one, or set ENVOY_PATH.',
+    );
+  }
   const { port, adminPort, demoPort } = await chooseAll(options);
   const { env, newToken } = secretsFor(context);
   const url = await openDatabase(context);
@@ -58,7 +63,7 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
       childEnv,
     ),
   );
-  const envoy = addEnvoy(context);
+  const envoy = addEnvoy(context, envoyPath);
   await waitForAll(
     context,
     [
@@ -171,29 +176,14 @@ function addRole(
   env: NodeJS.ProcessEnv,
   onMessage: (message: ChildMessage) => void = () => {},
 ): Child {
-  return context.deployment.add({ name, start: () => startRole(MAIN, args, env), askToEnd: askRoleToEnd, onMessage });
+  return context.deployment.add({ name, start: () => startRole(MAIN, args, env), onMessage });
 }
 
-function addEnvoy({ options, runtimeDir, sockets, deployment }: StartContext): Child {
-  const path = process.env.ENVOY_PATH;
-  if (!path)
-    throw new StartError(
-      'No Envoy was found. Start with the "sallyport" command, which fetches one, or set ENVOY_PATH.',
-    );
+function addEnvoy({ options, runtimeDir, sockets, deployment }: StartContext, path: string): Child {
   const { workers, envoyConcurrency: concurrency = workers } = options;
-  const command = prepareEnvoy({
-    path,
-    runtimeDir,
-    sockets,
-    workers,
-    concurrency,
-    logLevel: process.env.SALLYPORT_ENVOY_LOG_LEVEL ?? 'warning',
-  });
-  return deployment.add({
-    name: 'envoy',
-    start: () => startEnvoy(command),
-    askToEnd: (child) => signal(child.pid, 'SIGTERM'),
-  });
+  const logLevel = process.env.SALLYPORT_ENVOY_LOG_LEVEL || 'warning';
+  const command = prepareEnvoy({ path, runtimeDir, sockets, workers, concurrency, logLevel });
+  return deployment.add({ name: 'envoy', start: () => startEnvoy(command) });
 }
 
 /** Waits for everything at once and tells, from time to time, what is missing; Envoy giving up ends the wait. */

@@ -15,11 +15,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import t, { type Test } from 'tap';
+import { signal } from '../../src/runtime/leash.ts';
 import { startEmbeddedPostgres } from '../../src/storage/embedded.ts';
 import { canExecute, PRIVATE_ROOT, postgresAccount } from '../../src/storage/embedded-account.ts';
 import { findBinaries, locatePackage } from '../../src/storage/embedded-binaries.ts';
 import { runtimeDirOf } from '../../src/supervisor/directories.ts';
-import { isAlive, signal } from '../../src/supervisor/processes.ts';
+import { isAlive } from '../../src/supervisor/processes.ts';
 import { eventually, log, processesMentioning, startNode, temporaryDirectory } from './support.ts';
 
 const parentProgram = fileURLToPath(new URL('./postgres-parent.js', import.meta.url));
@@ -84,7 +85,7 @@ t.test('kill -9 of the parent ends the server, and what was committed is there a
   const parent = await startParent(t, dataDir);
   await query(parent.url, 'create table kept as select 1 as n');
   parent.kill();
-  await eventually('every process to end', () => processesMentioning(dataDir).length === 0, 5_000);
+  await eventually('every process to end', () => processesMentioning(dataDir).length === 0);
   const again = await start(dataDir);
   t.teardown(() => again.stop(0));
   t.strictSame(await query(again.url, 'select n from kept'), [{ n: 1 }]);

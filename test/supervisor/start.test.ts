@@ -13,6 +13,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
+import { signal, startOnLeash } from '../../src/runtime/leash.ts';
 import { supervise } from '../../src/supervisor/child.ts';
 import { openExternalDatabase } from '../../src/supervisor/database.ts';
 import {
@@ -27,7 +28,8 @@ import { greeting, removeReport, writeReport } from '../../src/supervisor/greeti
 import { endLeftovers } from '../../src/supervisor/leftovers.ts';
 import { lockDataDir } from '../../src/supervisor/lock.ts';
 import { choosePorts } from '../../src/supervisor/ports.ts';
-import { isAlive, signal } from '../../src/supervisor/processes.ts';
+import { isAlive } from '../../src/supervisor/processes.ts';
+import { startRole } from '../../src/supervisor/programs.ts';
 import { originOf } from '../../src/supervisor/readiness.ts';
 import { eventually, log, startNode, temporaryDirectory } from './support.ts';
 
@@ -123,55 +125,59 @@ t.test('a database that is down, refuses us, or is spoken to wrongly', async (t)
 
 t.test('a child is kept running; one that gives up before it was ready ends the start', async (t) => {
   const pids: (number | undefined)[] = [];
-  const program =
-    "process.send({ type: 'ready' }); setInterval(() => {}, 1000); process.on('message', () => process.exit(0))";
-  const node = (code: string) => () => spawn(process.execPath, ['-e', code], { stdio: ['ignore', 2, 2, 'ipc'] });
-  const child = supervise({
-    name: 'steady',
-    start: node(program),
-    askToEnd: (running) => running.send('stop'),
-    onPid: (pid) => pids.push(pid),
-    log,
-  });
+  const directory = temporaryDirectory(t);
+  const role = (name: string, code: string, onPid: (pid: number | undefined) => void = () => {}) => {
+    const program = join(directory, `${name}.mjs`);
+    writeFileSync(program, code);
+    return supervise({ name, start: () => startRole(program, [], process.env), onPid, log });
+  };
+  const steady = "process.on('message', () => process.exit(0)); process.send({ type: 'ready' });";
+  const child = role('steady', steady, (pid) => pids.push(pid));
   await child.ready;
   signal(pids[0], 'SIGKILL');
   await eventually('a restart', () => pids.length === 3 && pids[2] !== undefined);
   t.not(pids[2], pids[0]);
-  await eventually('the new one to live', () => isAlive(pids[2] ?? 0));
   await child.stop(5_000);
   t.notOk(isAlive(pids[2] ?? 0));
   t.equal(pids.at(-1), undefined);
 
-  const hopeless = supervise({
-    name: 'hopeless',
-    start: node('process.exit(2)'),
-    askToEnd: () => {},
-    onPid: () => {},
-    log,
+  await t.rejects(role('hopeless', 'process.exit(2)').ready, {
+    name: 'StartError',
+    message: 'hopeless could not start (exit code 2)',
   });
-  await t.rejects(hopeless.ready, { name: 'StartError', message: 'hopeless could not start (exit code 2)' });
-  const missing = supervise({
-    name: 'missing',
-    start: () => spawn('/nonexistent/envoy'),
-    askToEnd: () => {},
-    onPid: () => {},
-    log,
-  });
-  await t.rejects(missing.ready, { message: /missing could not start \(spawn .* ENOENT\)/ });
 
   let stubbornPid: number | undefined;
-  const stubborn = supervise({
-    name: 'stubborn',
-    start: node("process.on('SIGTERM', () => {}); process.send({ type: 'ready' }); setInterval(() => {}, 1000)"),
-    askToEnd: (running) => signal(running.pid, 'SIGTERM'),
-    onPid: (pid) => {
-      stubbornPid ??= pid;
-    },
-    log,
+  const stubborn = role('stubborn', "process.send({ type: 'ready' }); setInterval(() => {}, 1000)", (pid) => {
+    stubbornPid ??= pid;
   });
   await stubborn.ready;
   await stubborn.stop(100);
   t.notOk(isAlive(stubbornPid ?? 0), 'one that does not end in time is killed');
+});
+
+t.test('a program on a leash', async (t) => {
+  const missing = startOnLeash('/nonexistent/envoy', [], { stderr: 'pipe' });
+  t.strictSame(await missing.ended, { code: 127, bySignal: false }, 'one that is not there');
+  const brief = startOnLeash('/bin/sh', ['-c', 'exit 3'], { stderr: 'pipe' });
+  t.strictSame(await brief.ended, { code: 3, bySignal: false }, 'its own exit code');
+
+  const killed = startOnLeash('/bin/sleep', ['60'], { stderr: 'pipe' });
+  signal(await killed.pid, 'SIGKILL');
+  t.strictSame(await killed.ended, { code: 137, bySignal: true });
+
+  const released = startOnLeash('/bin/sleep', ['60'], { stderr: 'pipe' });
+  const pid = await released.pid;
+  t.ok(isAlive(pid ?? 0));
+  released.release();
+  t.match(await released.ended, { bySignal: true });
+  t.notOk(isAlive(pid ?? 0));
+
+  const bereft = startOnLeash('/bin/sleep', ['60'], { stderr: 'pipe' });
+  const orphan = (await bereft.pid) ?? 0;
+  const shell = Number(readFileSync(`/proc/${orphan}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]);
+  signal(shell, 'SIGKILL');
+  await bereft.ended;
+  t.notOk(isAlive(orphan), 'it ends even when its shell was killed');
 });
 
 t.test('processes of a killed run are waited for and then ended, and nobody else', async (t) => {
