@@ -2,7 +2,7 @@ import type { Problem } from '../config/problems.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
 import type { Database, Queryable } from '../storage/database.ts';
 import { Refusal } from './refusal.ts';
-import { buildRevision, lockConfiguration, storeRevision } from './store.ts';
+import { buildRevision, isNewest, lockConfiguration, storeRevision } from './store.ts';
 
 /** Who changes the configuration, and what for; kept with the revision. */
 export interface Change {
@@ -27,8 +27,11 @@ export function createWriter(
   database: Database,
   check: (document: RevisionDocument) => readonly Problem[],
 ): ConfigurationWriter {
-  const checked = async (trx: Queryable): Promise<RevisionDocument> => {
+  /** The revision that the rows amount to, if it is a new one; throws if it cannot be served. */
+  const newRevision = async (trx: Queryable): Promise<RevisionDocument | undefined> => {
     const document = await buildRevision(trx);
+    // What is stored already was checked then; a certificate that has gone since must not keep a start from starting.
+    if (await isNewest(trx, document)) return undefined;
     const problems = check(document);
     if (problems.length === 0) return document;
     throw new Refusal(
@@ -40,11 +43,12 @@ export function createWriter(
   };
 
   return {
-    change: ({ author, reason }, work) =>
+    change: (change, work) =>
       database.kysely.transaction().execute(async (trx) => {
         await lockConfiguration(trx);
         const value = await work(trx);
-        return { value, revision: await storeRevision(trx, await checked(trx), author, reason) };
+        const document = await newRevision(trx);
+        return { value, revision: document && (await storeRevision(trx, document, change)) };
       }),
     async rehearse(work) {
       const rehearsal = new Rehearsal();
@@ -52,7 +56,7 @@ export function createWriter(
         return await database.kysely.transaction().execute(async (trx) => {
           await lockConfiguration(trx);
           rehearsal.value = await work(trx);
-          await checked(trx);
+          await newRevision(trx);
           throw rehearsal;
         });
       } catch (error) {

@@ -10,8 +10,11 @@ const ANSWER_MS = 5_000;
 export async function envoyListens(ads: AdsServer, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
-    const { nodes, rejections } = await ads.acked(ads.state().version ?? '', ANSWER_MS, 1);
-    if (nodes.length > 0 && !rejections.some(({ kind }) => kind === 'listeners')) return;
+    const { version } = ads.state();
+    if (version !== undefined) {
+      const { nodes, rejections } = await ads.acked(version, ANSWER_MS, 1);
+      if (nodes.length > 0 && !rejections.some(({ kind }) => kind === 'listeners')) return;
+    }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }

@@ -78,16 +78,15 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
     if (!matches(request.header('if-match'), row)) throw changedMeanwhile(kind, row.name, row.version);
     if (row.owner === 'file') throw ownedByFile(kind, row.name);
   };
+  /** The body, under the name in the path where there is one. */
   const read = (body: unknown, name?: string): { name: string; config: ConfigOf<T> } => {
-    const parsed = parse(withoutReadOnly(body));
+    const given = withoutReadOnly(body);
+    const parsed = parse(name === undefined || !isObject(given) ? given : { name, ...given });
     if ('problems' in parsed) throw invalid(parsed.problems);
     const { config, name: own } = parsed.value;
-    if (name !== undefined && own !== undefined && own !== name) {
-      throw invalid([{ path: 'name', message: `is "${own}", but the path says "${name}": a ${kind} keeps its name` }]);
-    }
-    const wanted = own ?? name;
-    if (wanted === undefined) throw invalid([{ path: 'name', message: 'is required' }]);
-    return { name: wanted, config };
+    if (own === undefined) throw invalid([{ path: 'name', message: 'is required' }]);
+    if (name === undefined || own === name) return { name: own, config };
+    throw invalid([{ path: 'name', message: `is "${own}", but the path says "${name}": a ${kind} keeps its name` }]);
   };
   const change = <V>(reason: string, work: (trx: Queryable) => Promise<V>): Promise<V> =>
     writer.change({ author: 'admin api', reason }, work).then(({ value }) => value);
@@ -209,17 +208,18 @@ function matches(header: string | undefined, row: { readonly version: number }):
   return header.split(',').some((tag) => tag.trim() === etag(row));
 }
 
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 function withoutReadOnly(body: unknown): unknown {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
+  if (!isObject(body)) return body;
   return Object.fromEntries(Object.entries(body).filter(([key]) => !READ_ONLY.has(key)));
 }
 
 /** RFC 7396 §2. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const merged = new Map(
-    Object.entries(typeof target === 'object' && target !== null && !Array.isArray(target) ? target : {}),
-  );
+  if (!isObject(patch)) return patch;
+  const merged = new Map(Object.entries(isObject(target) ? target : {}));
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) merged.delete(key);
     else merged.set(key, mergePatch(merged.get(key), value));

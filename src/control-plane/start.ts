@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigDocument } from '../config/document.ts';
 import { referableEnvironment } from '../config/secrets.ts';
 import { createVault } from '../credentials/vault.ts';
@@ -62,6 +63,8 @@ const TENANT = 'default';
 /** A database that restarts is back by then; one that is not needs a person, or a supervisor that tries again. */
 const DATABASE_RETRY_MS = 60_000;
 const POLL_MS = 1_000;
+/** How long a start waits for the newest revision to be published. */
+const FIRST_REVISION_MS = 5_000;
 
 /** Starts the control plane; settles once it serves. Fails with a sentence for the operator if it cannot. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
@@ -98,7 +101,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     closers.push(() => publication.close());
     const listener = listen(databaseUrl, ['sallyport_revision'], () => publication.wake(), { pollMs: POLL_MS });
     closers.push(() => listener.close());
-    await publication.ready;
+    // Without it the admin API is what the operator needs: the doctor tells what keeps the revision back.
+    await Promise.race([publication.ready, sleep(FIRST_REVISION_MS, undefined, { ref: false })]);
     const stopping = new AbortController();
     closers.push(() => stopping.abort());
     const listens = envoyListens(ads, stopping.signal);

@@ -73,24 +73,26 @@ export async function removeSettings(db: Queryable): Promise<void> {
   await db.deleteFrom('settings').execute();
 }
 
-/** Stores a revision and tells everyone, unless the newest one says the same; the id of the new one if there is one. */
-export async function storeRevision(
-  trx: Queryable,
-  document: RevisionDocument,
-  author: string,
-  reason: string,
-): Promise<number | undefined> {
-  const json = JSON.stringify(document);
-  const newest = await trx
+/** Whether the newest revision says exactly this. */
+export async function isNewest(db: Queryable, document: RevisionDocument): Promise<boolean> {
+  const newest = await db
     .selectFrom('revisions')
-    .select(sql<boolean>`document = ${json}::jsonb`.as('same'))
+    .select(sql<boolean>`document = ${JSON.stringify(document)}::jsonb`.as('same'))
     .orderBy('id', 'desc')
     .limit(1)
     .executeTakeFirst();
-  if (newest?.same === true) return undefined;
+  return newest?.same === true;
+}
+
+/** Stores a revision and tells everyone; its id. */
+export async function storeRevision(
+  trx: Queryable,
+  document: RevisionDocument,
+  change: { readonly author: string; readonly reason: string },
+): Promise<number> {
   const { id } = await trx
     .insertInto('revisions')
-    .values({ document: json, author, reason })
+    .values({ document: JSON.stringify(document), ...change })
     .returning('id')
     .executeTakeFirstOrThrow();
   await notify(trx, 'sallyport_revision', String(id));

@@ -111,6 +111,8 @@ t.test('what a body says wrong is told with its path; nothing is stored', async 
   isProblem(t, await call('GET', '/connections?cursor=nonsense'), 400);
   isProblem(t, await call('GET', '/connections?limit=0'), 400);
   isProblem(t, await call('PUT', '/connections/crm', { name: 'other', url: 'http://x/' }), 400);
+  isProblem(t, await call('PUT', '/connections/a__b', { url: 'http://x/' }), 400);
+  isProblem(t, await call('PUT', '/connections/crm', 3), 400);
   t.equal(await revisions(), before);
 });
 

@@ -232,6 +232,16 @@ t.test('a renewed listener certificate is published without a revision; a broken
   t.match(await finding(), { ok: true });
   t.equal((await plane.call('GET', '/config/revisions')).body.items.length, revisions);
 
+  rmSync(cert);
+  await plane.restart({ files: {} });
+  t.match(
+    await finding(),
+    { ok: false, detail: /tls\.crt cannot be read/ },
+    'without its certificate it starts, and says so',
+  );
+  writeFileSync(cert, second.cert);
+  await eventually(async () => (await finding()).ok);
+  await plane.restart();
   const refused = await plane.call('POST', '/config/apply', { listener: { tls: { cert: '/nonexistent.crt', key } } });
   t.equal(refused.status, 409, 'and settings of a file are the file’s');
 });
