@@ -47,6 +47,7 @@ export interface Bed {
 
 /** Measures each method at each number of connections, direct and through the gateway taking turns. */
 export async function compare(bed: Bed, options: BenchOptions): Promise<Comparison> {
+  await warmUp(bed, options);
   const before = memoryByRole(bed.stack.pid);
   const cells: Cell[] = [];
   for (const method of options.only) {
@@ -60,6 +61,17 @@ export async function compare(bed: Bed, options: BenchOptions): Promise<Comparis
     }
   }
   return { cells, memory: { before, after: memoryByRole(bed.stack.pid) } };
+}
+
+/** Both sides once at load, unmeasured: else the first line of the table would show compilers at work. */
+async function warmUp(bed: Bed, options: BenchOptions): Promise<void> {
+  const { stack, upstream } = bed;
+  const common = { connections: 16, toolCount: TOOL_COUNT, seconds: 2, warmupSeconds: 0, pids: [] };
+  for (const method of options.only) {
+    bed.signal.throwIfAborted();
+    await bed.load({ ...common, method, url: stack.mcpUrl, authorization: stack.authorization, tool: stack.tool });
+    await bed.load({ ...common, method, url: upstream.url, authorization: bed.upstreamAuthorization, tool: 'echo' });
+  }
 }
 
 async function measure(bed: Bed, method: Method, connections: number, options: BenchOptions): Promise<Cell> {
@@ -76,8 +88,8 @@ async function measure(bed: Bed, method: Method, connections: number, options: B
   const direct: LoadResult[] = [];
   const gateway: LoadResult[] = [];
   for (let round = 0; round < options.rounds; round++) {
-    // Just-in-time compilers and connection pools warm up in the first round; later ones only reconnect.
-    const warmupSeconds = round === 0 ? 1 : 0.3;
+    // New connections and sessions each time.
+    const warmupSeconds = 0.3;
     const run = (spec: Omit<LoadSpec, 'pids' | 'warmupSeconds'>): Promise<LoadResult> => {
       bed.signal.throwIfAborted();
       for (const { pid, role } of processTree(stack.pid)) roles.set(pid, role);

@@ -35,24 +35,23 @@ export function manifestsFor(
       spec.endpoints = [{ unix: { path: variant.unix } }];
     }
   }
-  const kept = manifests.filter(({ kind }) => !['Deployment', 'NetworkPolicy'].includes(kind));
-  return 'port' in variant ? [...kept, endpointSlice(variant.port)] : kept;
-}
-
-/** What Kubernetes would write down for the Service. */
-function endpointSlice(port: number): object {
-  return {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: {
-      name: 'sallyport-processor',
-      namespace: 'sallyport',
-      labels: { 'kubernetes.io/service-name': 'sallyport-processor' },
+  if ('unix' in variant) return manifests;
+  // Standalone mode knows no Services: a Backend with the address that Kubernetes would have found stands in.
+  const policy = manifests.find(({ kind }) => kind === 'EnvoyExtensionPolicy');
+  policy?.spec.extProc[0].backendRefs.splice(0, 1, {
+    group: 'gateway.envoyproxy.io',
+    kind: 'Backend',
+    name: 'sallyport-processor',
+  });
+  return [
+    ...manifests.filter(({ kind }) => !['Deployment', 'Service', 'NetworkPolicy'].includes(kind)),
+    {
+      apiVersion: 'gateway.envoyproxy.io/v1alpha1',
+      kind: 'Backend',
+      metadata: { name: 'sallyport-processor', namespace: 'sallyport' },
+      spec: { endpoints: [{ ip: { address: '127.0.0.1', port: variant.port } }] },
     },
-    addressType: 'IPv4',
-    endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
-    ports: [{ name: 'ext-proc', port, protocol: 'TCP' }],
-  };
+  ];
 }
 
 function read(name: string): Manifest[] {

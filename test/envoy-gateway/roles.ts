@@ -2,7 +2,10 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/package-root.ts';
+import { fileURLToPath } from 'node:url';
+
+/** The program, as compiled together with this file. */
+const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
 /** A role of Sallyport as people start it by hand: command, environment, signal. */
 export interface Role {
@@ -11,7 +14,7 @@ export interface Role {
 }
 
 export function startRole(args: readonly string[], environment: Readonly<Record<string, string>>): Role {
-  const child = spawn(process.execPath, [join(packageRoot, 'dist', 'src', 'main.js'), ...args], {
+  const child = spawn(process.execPath, [MAIN, ...args], {
     env: { ...process.env, LOG_LEVEL: 'info', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -30,6 +30,8 @@ const callEcho = {
 };
 const callDenied = { jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: DENIED, arguments: {} } };
 
+// Building Envoy Gateway and fetching Envoys takes minutes, once.
+t.setTimeout(1_200_000);
 const gateway = await goTool({ module: 'github.com/envoyproxy/gateway/cmd/envoy-gateway', version: 'v1.9.1' });
 if (gateway.path === undefined) t.bailout(`Envoy Gateway cannot be run: ${gateway.why}.`);
 const program = gateway.path ?? '';
@@ -73,7 +75,7 @@ const roles = [
   startRole(['processor', '--listen', `tcp:127.0.0.1:${processorPort}`, '--egress', 'direct'], environment),
 ];
 t.teardown(async () => {
-  if (!t.passing()) for (const role of roles) t.comment(role.log());
+  if (!t.passing()) for (const role of roles) t.comment(role.log().slice(-6000));
   await Promise.all([...roles.map((role) => role.stop()), upstream.stop()]);
   await postgres.stop();
   remove();
@@ -91,7 +93,10 @@ for (const [name, envoyVersion, variant] of CASES) {
     const manifests = manifestsFor(variant, { envoyVersion, port, upstreamPort: upstream.port });
     const envoy = await envoyBinary(envoyVersion);
     const running = await startEnvoyGateway({ program, envoy, envoyVersion, manifests, port });
-    t.teardown(() => running.stop());
+    t.teardown(async () => {
+      if (!t.passing()) t.comment(running.log().slice(-6000));
+      await running.stop();
+    });
     const url = `http://localhost:${port}/mcp`;
     const client = new Client({ name: 'envoy-gateway-test', version: '1' });
     // Until the processor has its snapshot and the catalog is there.
