@@ -48,12 +48,15 @@ export async function runBench(argv: readonly string[], environment: NodeJS.Proc
     progress('Starting the gateway…');
     stack = await startStack({
       command: [process.execPath, join(packageRoot, 'bin', 'sallyport.mjs')],
-      environment: stackEnvironment(environment, options),
+      environment: stackEnvironment(environment),
       upstreamUrl: programs.upstream.url,
       upstreamToken: UPSTREAM_TOKEN,
       toolCount: TOOL_COUNT,
       signal: interruption.signal,
-      ...(options.workers !== undefined && { workers: options.workers }),
+      flags: [
+        ...(options.workers === undefined ? [] : ['--workers', String(options.workers)]),
+        ...(options.envoyConcurrency === undefined ? [] : ['--envoy-concurrency', String(options.envoyConcurrency)]),
+      ],
     });
     const bed: Bed = {
       load: programs.load,
@@ -100,13 +103,9 @@ function findTools(environment: NodeJS.ProcessEnv): string | undefined {
 }
 
 /** The stack is the benchmark's own: never the database, the secrets or the settings of this shell. */
-function stackEnvironment(environment: NodeJS.ProcessEnv, options: BenchOptions): NodeJS.ProcessEnv {
+function stackEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = Object.entries(environment).filter(
     ([name]) => name !== 'DATABASE_URL' && !name.startsWith('SALLYPORT_'),
   );
-  return {
-    ...Object.fromEntries(kept),
-    LOG_LEVEL: environment.LOG_LEVEL ?? 'warn',
-    ...(options.envoyConcurrency !== undefined && { SALLYPORT_ENVOY_CONCURRENCY: String(options.envoyConcurrency) }),
-  };
+  return { ...Object.fromEntries(kept), LOG_LEVEL: environment.LOG_LEVEL ?? 'warn' };
 }

@@ -30,7 +30,8 @@ export async function startStack(options: {
   upstreamToken: string;
   toolCount: number;
   signal: AbortSignal;
-  workers?: number;
+  /** More for `up`. */
+  flags: readonly string[];
 }): Promise<Stack> {
   const directory = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
   const dataDirectory = join(directory, 'state');
@@ -44,7 +45,7 @@ export async function startStack(options: {
     [
       ...words,
       ...['up', '--port', '0', '--admin-port', '0', '--data-dir', dataDirectory, '--config', configFile],
-      ...(options.workers === undefined ? [] : ['--workers', String(options.workers)]),
+      ...options.flags,
     ],
     { env: options.environment, stdio: ['ignore', 'pipe', 'pipe'] },
   );
