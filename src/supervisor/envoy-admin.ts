@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { PROCESSOR_CLUSTER } from '../xds/bootstrap.ts';
 import { within } from './processes.ts';
 
 /**
@@ -20,6 +21,12 @@ export async function drainEnvoy(socketPath: string, withinMs: number): Promise<
     }
     return false;
   });
+}
+
+/** How many processors Envoy's health checks have found; calls before that would fail. */
+export async function healthyProcessors(socketPath: string): Promise<number> {
+  const stats = await ask(socketPath, 'GET', `/stats?filter=^cluster\\.${PROCESSOR_CLUSTER}\\.membership_healthy$`);
+  return Number(/: (\d+)$/m.exec(stats ?? '')?.[1] ?? 0);
 }
 
 /** Requests in flight on all listeners but the admin's own, which at this moment serves ours. */

@@ -23,8 +23,9 @@ export function startRole(main: string, args: readonly string[], env: NodeJS.Pro
     }),
     onMessage: (listener) => child.on('message', (message) => listener(message as ChildMessage)),
     askToEnd: () => {
-      if (child.connected) child.send({ type: 'stop' }, (error) => error && signal(child.pid, 'SIGTERM'));
-      else signal(child.pid, 'SIGTERM');
+      if (!child.connected) return signal(child.pid, 'SIGTERM');
+      // An open channel would keep the process alive after it has finished.
+      child.send({ type: 'stop' }, () => child.connected && child.disconnect());
     },
     kill: () => signal(child.pid, 'SIGKILL'),
   };

@@ -6,6 +6,7 @@ import type { Child, ChildMessage } from './child.ts';
 import { openEmbeddedDatabase, openExternalDatabase } from './database.ts';
 import type { Deployment } from './deployment.ts';
 import { newAdminToken, newSecretKey, readOrCreateSecret } from './directories.ts';
+import { healthyProcessors } from './envoy-admin.ts';
 import type { UpReport } from './greeting.ts';
 import type { UpOptions } from './options.ts';
 import { choosePorts } from './ports.ts';
@@ -56,23 +57,16 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
 
   progress(`starting Envoy and ${options.workers === 1 ? 'the processor' : `${options.workers} processors`}`);
   const processors = Array.from({ length: options.workers }, (_, index) =>
-    addRole(
-      context,
-      `processor-${index}`,
-      ['processor', '--runtime-dir', context.runtimeDir, '--index', String(index)],
-      childEnv,
-    ),
+    addRole(context, `processor-${index}`, processorArgs(context, index), childEnv),
   );
   const envoy = addEnvoy(context, envoyPath);
+  const serving = Promise.all([controlPlane.listening, ...processors.map(({ ready }) => ready)]);
   await waitForAll(
     context,
     [
       ...processors.map((child) => ({ what: child.name, done: child.ready })),
       { what: 'Envoy to accept the configuration', done: controlPlane.listening },
-      {
-        what: 'the MCP listener to answer',
-        done: controlPlane.listening.then(() => answers(context, port, controlPlane.tls())),
-      },
+      { what: 'the MCP listener to answer', done: serving.then(() => answers(context, port, controlPlane.tls())) },
     ],
     envoy,
   );
@@ -144,6 +138,10 @@ function controlPlaneArgs(
   return args;
 }
 
+function processorArgs({ runtimeDir, options }: StartContext, index: number): string[] {
+  return ['processor', '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
+}
+
 /** The control plane, and what it has said so far. */
 interface WatchedControlPlane {
   readonly child: Child;
@@ -202,8 +200,13 @@ async function waitForAll(
   }
 }
 
-async function answers({ options, deployment }: StartContext, port: number, tls: boolean): Promise<void> {
-  while (!(await listenerAnswers({ host: reachableHost(options.host), port, tls }))) {
+/** Envoy's own checks come first: a request that finds no processor would only fill its log with errors. */
+async function answers(context: StartContext, port: number, tls: boolean): Promise<void> {
+  const { options, sockets, deployment } = context;
+  const host = reachableHost(options.host);
+  const isServing = async (): Promise<boolean> =>
+    (await healthyProcessors(sockets.envoyAdmin)) >= options.workers && listenerAnswers({ host, port, tls });
+  while (!(await isServing())) {
     stopIfTold(deployment);
     await new Promise((done) => setTimeout(done, 30));
   }
