@@ -6,9 +6,15 @@ import { readUpFile } from './session.ts';
 
 const POLL_MS = 200;
 
-/** Polls until the catalog is ready, or was tried and failed, or time is up; tells each change of state. */
-export async function followCatalog(session: Session, name: string, withinMs: number): Promise<ConnectionStatus> {
-  const deadline = Date.now() + withinMs;
+/** How long to look, and whether a failed attempt is reason to look on: the gateway tries again by itself. */
+export interface Patience {
+  readonly withinMs: number;
+  readonly throughFailures: boolean;
+}
+
+/** Polls until the catalog is ready, was tried in vain, or time is up; tells each change of state. */
+export async function followCatalog(session: Session, name: string, patience: Patience): Promise<ConnectionStatus> {
+  const deadline = Date.now() + patience.withinMs;
   const path = `/connections/${encodeURIComponent(name)}/status`;
   let told = '';
   for (;;) {
@@ -16,7 +22,7 @@ export async function followCatalog(session: Session, name: string, withinMs: nu
     const line = `${name}: ${status.state}${status.lastError ? ` (${status.lastError})` : ''}`;
     if (line !== told && status.state !== 'ready') session.note(line);
     told = line;
-    const isSettled = status.state === 'ready' || status.state === 'disabled';
+    const isSettled = status.state !== 'pending' && !(status.state === 'unavailable' && patience.throughFailures);
     if (isSettled || Date.now() >= deadline) return status;
     await sleep(POLL_MS);
   }

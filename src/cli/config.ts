@@ -41,6 +41,14 @@ export function configCommands(program: Command): void {
   );
 
   program
+    .command('schema')
+    .description('print the JSON Schema of sallyport.yaml, for editors; needs no running gateway')
+    .action(async () => {
+      const { configJsonSchema } = await import('../config/json-schema.ts');
+      process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+    });
+
+  program
     .command('export')
     .description('print the configuration as a file; secrets as their references, or [REDACTED]')
     .option('-o, --output <file>', 'write it to a file instead')

@@ -118,13 +118,16 @@ export function connectionCommands(program: Command): void {
 
 const pathOf = (name: string): string => `/connections/${encodeURIComponent(name)}`;
 
+const UNTIL_READY = { withinMs: 60_000, throughFailures: true };
+const FIRST_ATTEMPT = { withinMs: 10_000, throughFailures: false };
+
 async function add(session: Session, name: string, options: AddOptions): Promise<void> {
   const body = connectionBody(options);
   if (options.replace) await session.rest.put(pathOf(name), body);
   else await session.rest.post('/connections', { name, ...body });
   session.note(`${options.replace ? 'Saved' : 'Added'} connection ${name}.`);
   if (options.wait === false) return session.print({ name }, '');
-  const status = await followCatalog(session, name, options.wait ? 60_000 : 10_000);
+  const status = await followCatalog(session, name, options.wait ? UNTIL_READY : FIRST_ATTEMPT);
   const namespaces = status.state === 'ready' ? await namespacesOf(session, name) : [];
   session.print({ name, status, namespaces }, () =>
     [statusSentence(name, status), ...namespaces.map((line) => `  ${line.url}  (${line.namespace})`)].join('\n'),

@@ -26,12 +26,19 @@ export function parseConfigFile(
   const foreign = foreignKind(source);
   if (foreign) return { problems: [foreign] };
   const result = validate(configFileSchema, source.content ?? {});
-  const problems = [...source.problems, ...('problems' in result ? result.problems.map(source.place) : [])];
-  if (problems.length > 0 || 'problems' in result) return { problems: inOrder(problems) };
+  if ('problems' in result || source.problems.length > 0) {
+    const found = 'problems' in result ? result.problems.map(source.place) : [];
+    return { problems: inOrder([...source.problems, ...found.filter((one) => !isEcho(one, source.problems))]) };
+  }
   return { document: anchor(result.value, source, dirname(resolve(path))) };
 }
 
-/** First things first, and one thing once. */
+/** Text whose variable is not set is no URL either: what the reader found says enough. */
+function isEcho(problem: ConfigProblem, earlier: readonly ConfigProblem[]): boolean {
+  return earlier.some(({ path }) => path !== '' && path === problem.path);
+}
+
+/** First things first. */
 export function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
   return [...problems].sort((a, b) => a.line - b.line || a.column - b.column);
 }

@@ -119,14 +119,15 @@ const auditSchema: z.ZodType<AuditConfig> = strict(
 
 const anonymous = strict({ roles: z.array(role).min(1) });
 
+const allowedOrigins = z.array(origin).describe("Origins besides publicUrl's own that browsers may call from.");
+const maxRequestBytes = size(1024, 256 * MIB).describe('Largest request body (default 4MiB).');
+
 const settingsShape = {
   publicUrl: url({ query: false }).describe('The URL that clients use.').exactOptional(),
   listener: listenerSchema.prefault({}).describe('The MCP listener; without "tls" plain HTTP.'),
-  allowedOrigins: z.array(origin).default([]).describe("Origins besides publicUrl's own that browsers may call from."),
+  allowedOrigins: allowedOrigins.default([]),
   audit: auditSchema.prefault({}),
-  maxRequestBytes: size(1024, 256 * MIB)
-    .default(4 * MIB)
-    .describe('Largest request body.'),
+  maxRequestBytes: maxRequestBytes.default(4 * MIB),
 };
 
 /** Settings as the admin API takes them: the file's top-level keys, with `anonymous` beside them. */
@@ -141,10 +142,11 @@ const SETTINGS_KEYS = ['publicUrl', 'listener', 'allowedOrigins', 'audit', 'maxR
 /** A whole `sallyport.yaml`. */
 export const configFileSchema: z.ZodType<ConfigDocument> = strict(
   {
+    $schema: z.string().describe('For editors; has no effect.').exactOptional(),
     publicUrl: settingsShape.publicUrl,
     listener: listenerSchema.describe('The MCP listener; without "tls" plain HTTP.').exactOptional(),
-    allowedOrigins: settingsShape.allowedOrigins.unwrap().exactOptional(),
-    maxRequestBytes: settingsShape.maxRequestBytes.unwrap().exactOptional(),
+    allowedOrigins: allowedOrigins.exactOptional(),
+    maxRequestBytes: maxRequestBytes.exactOptional(),
     connections: z
       .record(checked(connectionNameFault), connectionSchema)
       .describe('Upstream MCP servers by name.')

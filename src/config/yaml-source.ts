@@ -27,15 +27,16 @@ export interface YamlSource {
 /** Parses one YAML (or JSON) document; `env` is what `${NAME}` refers to. */
 export function readYaml(text: string, env: Readonly<Record<string, string | undefined>>): YamlSource {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true, logLevel: 'silent' });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true, logLevel: 'error' });
   const at = (offset: number, steps: Steps, message: string): ConfigProblem => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1), path: pathText(steps), message };
   };
   const problems = [...document.errors, ...document.warnings].map((e) => at(e.pos[0], [], syntaxSentence(e, text)));
-  const broken = document.errors.some((error) => error.code !== 'DUPLICATE_KEY');
   const templates = new Map<Scalar, string>();
   const findings = walkScalars(document, env, templates);
+  const broken =
+    document.errors.some((error) => error.code !== 'DUPLICATE_KEY') || findings.some(({ isBroken }) => isBroken);
   problems.push(...findings.map(({ offset, steps, message }) => at(offset, steps, message)));
   return {
     problems,
@@ -61,6 +62,8 @@ interface Finding {
   readonly offset: number;
   readonly steps: Steps;
   readonly message: string;
+  /** Nothing can be read from the tree. */
+  readonly isBroken: boolean;
 }
 
 /** Fills in references, and finds what the parser lets pass: aliases to nothing and keys that are not names. */
@@ -74,7 +77,7 @@ function walkScalars(
     Pair(_, pair) {
       if (isScalar(pair.key)) return undefined;
       const offset = (pair.key as Node | null)?.range?.[0] ?? 0;
-      findings.push({ offset, steps: [], message: 'a key must be a plain name' });
+      findings.push({ offset, steps: [], message: 'a key must be a plain name', isBroken: true });
       return visit.SKIP;
     },
     Alias(_, alias) {
@@ -83,6 +86,7 @@ function walkScalars(
         offset: alias.range?.[0] ?? 0,
         steps: [],
         message: `*${alias.source} refers to an anchor that does not exist`,
+        isBroken: true,
       });
     },
     Scalar(key, scalar, path) {
@@ -93,7 +97,12 @@ function walkScalars(
         if (written.replaceAll('$${', '').includes('${')) templates.set(scalar, written);
       } catch (error) {
         if (!(error instanceof SecretError)) throw error;
-        findings.push({ offset: scalar.range?.[0] ?? 0, steps: stepsOf(path, scalar), message: error.message });
+        findings.push({
+          offset: scalar.range?.[0] ?? 0,
+          steps: stepsOf(path, scalar),
+          message: error.message,
+          isBroken: false,
+        });
       }
     },
   });
@@ -116,7 +125,9 @@ function stepsOf(ancestors: readonly unknown[], scalar: Scalar): Steps {
   return steps;
 }
 
-const keyText = (pair: Pair): string => String(isScalar(pair.key) ? pair.key.value : pair.key);
+/** As written: the value of a merge key (`<<`) is a symbol. */
+const keyText = (pair: Pair): string =>
+  isScalar(pair.key) && typeof pair.key.value !== 'symbol' ? String(pair.key.value) : '<<';
 
 function offsetOf(document: Document, steps: Steps, atKey: boolean): number {
   const { node, pair, found } = find(document, steps);
@@ -156,7 +167,8 @@ function find(document: Document, steps: Steps): Place {
 }
 
 function pairOf(document: Document, map: YAMLMap, key: string): Pair | undefined {
-  const exact = map.items.find((pair) => keyText(pair) === key);
+  // Of a key that is there twice, the last is what the content has.
+  const exact = map.items.findLast((pair) => keyText(pair) === key);
   if (exact) return exact;
   const merged = map.items.find((pair) => keyText(pair) === '<<');
   const base = merged && resolved(document, merged.value);
