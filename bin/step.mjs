@@ -25,9 +25,11 @@ export function run(command, args, options = {}) {
   });
 }
 
-/** The last lines of a program's output: where the reason usually is. */
-export function tail(output, lines = 30) {
-  return output.split('\n').slice(-lines).join('\n');
+/** The first and the last lines of a program's output: the reason is in one or the other. */
+export function excerpt(output, lines = 20) {
+  const all = output.split('\n');
+  if (all.length <= 2 * lines) return output;
+  return [...all.slice(0, lines), '[...]', ...all.slice(-lines)].join('\n');
 }
 
 /**
