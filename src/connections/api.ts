@@ -1,7 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { parseConnectionBody } from '../config/bodies.ts';
 import type { ConnectionConfig } from '../config/document.ts';
-import { connectionSchema } from '../config/schema.ts';
 import { resolveConnection } from '../config/secrets.ts';
 import { type Written, writtenConnection } from '../config/written.ts';
 import type { AdminContext } from '../control-plane/context.ts';
@@ -73,7 +72,6 @@ export function connectionsApi(context: AdminContext): Api {
   namedResource(api, context, {
     table: 'connections',
     kind: 'connection',
-    schema: connectionSchema,
     parse: (body) => {
       const parsed = parseConnectionBody(body);
       if ('problems' in parsed) return parsed;
@@ -82,9 +80,12 @@ export function connectionsApi(context: AdminContext): Api {
     },
     write: writtenConnection,
     save: (trx, wanted) => saveConnection(trx, vault, wanted).catch(asRefusal),
-    extra: async (db, rows) => {
-      const statuses = new Map((await readStatuses(db, tenant)).map((one) => [one.connection_id, one]));
-      return new Map(rows.map((row) => [row.id, { status: status(row, statuses.get(row.id)) }]));
+    extra: {
+      schema: { status: { $ref: '#/components/schemas/ConnectionStatus' } },
+      read: async (db, rows) => {
+        const statuses = new Map((await readStatuses(db, tenant)).map((one) => [one.connection_id, one]));
+        return new Map(rows.map((row) => [row.id, { status: status(row, statuses.get(row.id)) }]));
+      },
     },
   });
   return api;

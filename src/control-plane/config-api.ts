@@ -5,8 +5,8 @@ import type { ConfigDocument } from '../config/document.ts';
 import { toExport, toYaml } from '../config/export.ts';
 import { strict } from '../config/fields.ts';
 import { parseConfigFile, problemLine } from '../config/file.ts';
+import { configJsonSchema } from '../config/json-schema.ts';
 import { toProblem, validate } from '../config/problems.ts';
-import { configFileSchema } from '../config/schema.ts';
 import { resolveDocument } from '../config/secrets.ts';
 import type { Queryable } from '../storage/database.ts';
 import { applyDocument } from './apply.ts';
@@ -48,7 +48,7 @@ export function configApi(context: AdminContext): Api {
       tag,
       summary: 'The configuration in the shape of sallyport.yaml; secrets as their references, or [REDACTED]',
       query: z.strictObject({ format: z.enum(['json', 'yaml']).optional() }),
-      response: configFileSchema,
+      response: wholeSchema,
     },
     async (request) => {
       const document = await exportDocument(database.kysely, tenant);
@@ -66,7 +66,7 @@ export function configApi(context: AdminContext): Api {
       tag,
       summary: 'Make the written sections what the document says, all or nothing; JSON, or YAML as application/yaml',
       query: z.strictObject({ dryRun: z.enum(['true', 'false']).default('false') }),
-      body: configFileSchema,
+      body: wholeSchema,
       response: z.object({ dryRun: z.boolean(), changes: changesSchema, revision: z.int().nullable() }),
       refusals: [400, 409, 422],
     },
@@ -89,7 +89,7 @@ export function configApi(context: AdminContext): Api {
       path: '/config/diff',
       tag,
       summary: 'What applying the document would change; nothing is checked against the rest or kept',
-      body: configFileSchema,
+      body: wholeSchema,
       response: z.object({ changes: changesSchema }),
       refusals: [400],
     },
@@ -159,6 +159,9 @@ export function configApi(context: AdminContext): Api {
   );
   return api;
 }
+
+/** The published schema of sallyport.yaml, without what makes it a document of its own. */
+const { $schema: _, $id: __, ...wholeSchema } = configJsonSchema() as Record<string, unknown>;
 
 const rollbackSchema = strict({ revision: z.int().min(1) });
 

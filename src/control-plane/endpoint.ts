@@ -9,6 +9,10 @@ export type Api = OpenAPIHono;
 /** An empty set of routes. */
 export const newApi = (): Api => new OpenAPIHono();
 
+/** A zod schema, or JSON Schema where one is published already (config/json-schema.ts). */
+export type BodySchema = z.ZodType | JsonSchema;
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
 /** What a route promises. Bodies are checked by the handler, which knows the words; here they are documentation. */
 export interface Endpoint<Q> {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
@@ -18,10 +22,10 @@ export interface Endpoint<Q> {
   readonly summary: string;
   /** Checked: an unknown parameter is an error, like an unknown key of a body. */
   readonly query?: z.ZodType<Q>;
-  readonly body?: z.ZodType;
+  readonly body?: BodySchema;
   /** Of success; 200 when not written. */
   readonly status?: 200 | 201 | 202 | 204;
-  readonly response?: z.ZodType;
+  readonly response?: BodySchema;
   /** Statuses of the refusals that a caller must expect besides 401. */
   readonly refusals?: readonly Refusal['status'][];
 }
@@ -109,7 +113,7 @@ const TITLES: Readonly<Record<number, string>> = {
 
 function documentation<Q>(spec: Endpoint<Q>): RouteConfig {
   const parameters = [...spec.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string);
-  const json = (schema: z.ZodType) => ({ 'application/json': { schema } });
+  const json = (schema: BodySchema) => ({ 'application/json': { schema: schema as z.ZodType } });
   const problem = (status: number) => ({
     description: TITLES[status] ?? '',
     content: { 'application/problem+json': { schema: problemSchema } },
@@ -146,7 +150,8 @@ export const problemSchema = z
   .openapi('Problem');
 
 /** A page of things. */
-export const pageOf = (item: z.ZodType) => z.object({ items: z.array(item), nextCursor: z.string().optional() });
+export const pageOf = (item: z.ZodType): z.ZodType =>
+  z.object({ items: z.array(item), nextCursor: z.string().optional() });
 
 /** Query of a list: `limit` and the `nextCursor` of the page before. */
 export const pageQuery = {

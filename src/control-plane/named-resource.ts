@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Named, Parsed } from '../config/bodies.ts';
+import { writtenJsonSchema } from '../config/json-schema.ts';
 import type { Written } from '../config/written.ts';
 import type { Queryable } from '../storage/database.ts';
 import { type ConfigOf, findRow, listRows, type NamedTable, type Row, removeRow } from '../storage/named-rows.ts';
@@ -10,7 +11,7 @@ import {
   decodeCursor,
   encodeCursor,
   endpoint,
-  pageOf,
+  type JsonSchema,
   pageQuery,
   Reply,
 } from './endpoint.ts';
@@ -19,28 +20,22 @@ import { changedMeanwhile, exists, invalid, notFound, ownedByFile } from './refu
 /** What tells connections, namespaces and personas apart for the admin API. */
 export interface NamedResource<T extends NamedTable> {
   readonly table: T;
-  /** For sentences: `connection`. */
-  readonly kind: string;
-  /** The body as people write it, for the documentation. */
-  readonly schema: z.ZodType;
+  /** For sentences and for the published schema: `connection`. */
+  readonly kind: 'connection' | 'namespace' | 'persona';
   readonly parse: (body: unknown) => Parsed<Named<ConfigOf<T>>>;
   readonly write: (config: ConfigOf<T>) => Written;
   readonly save: (
     trx: Queryable,
     wanted: { tenant: string; name: string; config: ConfigOf<T>; owner: 'api' },
   ) => Promise<{ row: Row<T> }>;
-  /** Members that answers have besides; read for all rows at once. */
-  readonly extra?: (db: Queryable, rows: readonly Row<T>[]) => Promise<Map<string, Written>>;
+  /** Members that answers have besides, by row id; read for all rows at once. */
+  readonly extra?: {
+    readonly schema: JsonSchema;
+    readonly read: (db: Queryable, rows: readonly Row<T>[]) => Promise<Map<string, Written>>;
+  };
 }
 
 /** What the gateway says of a row besides its configuration. May be sent back; it is ignored then. */
-const meta = {
-  name: z.string(),
-  owner: z.enum(['api', 'file', 'demo']),
-  version: z.int(),
-  createdAt: z.string(),
-  updatedAt: z.string(),
-};
 const READ_ONLY = new Set(['id', 'owner', 'version', 'createdAt', 'updatedAt', 'status']);
 
 /** List, create, read, replace, merge and remove, the same for every named thing. */
@@ -49,8 +44,7 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
   const { database, writer, tenant } = context;
   const path = `/${table}`;
   const tag = table;
-  const shown = z.intersection(z.object(meta), resource.schema);
-  const written = z.intersection(z.object({ name: z.string() }), resource.schema);
+  const { body, shown, page } = describe(api, kind, resource.extra?.schema);
 
   const show = (row: Row<T>, extra?: Written): Written => ({
     name: row.name,
@@ -62,7 +56,7 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
     updatedAt: row.updated_at.toISOString(),
   });
   const showAll = async (rows: readonly Row<T>[]): Promise<Written[]> => {
-    const extra = await resource.extra?.(database.kysely, rows);
+    const extra = await resource.extra?.read(database.kysely, rows);
     return rows.map((row) => show(row, extra?.get(row.id)));
   };
   const reply = async (status: 200 | 201, row: Row<T>): Promise<Reply> => {
@@ -95,7 +89,7 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
 
   endpoint(
     api,
-    { method: 'get', path, tag, summary: `List ${table}`, query: z.strictObject(pageQuery), response: pageOf(shown) },
+    { method: 'get', path, tag, summary: `List ${table}`, query: z.strictObject(pageQuery), response: page },
     async ({ query }) => {
       const after = decodeCursor(query.cursor, (place) => typeof place === 'string');
       const rows = await listRows(database.kysely, table, tenant, { after, limit: query.limit + 1 });
@@ -111,7 +105,7 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
       path,
       tag,
       summary: `Add a ${kind}`,
-      body: written,
+      body,
       status: 201,
       response: shown,
       refusals: [400, 409, 422],
@@ -139,7 +133,7 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
       path: `${path}/{name}`,
       tag,
       summary: `Replace a ${kind}, or add it`,
-      body: resource.schema,
+      body,
       response: shown,
       refusals: [400, 409, 412, 422],
     },
@@ -198,6 +192,43 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
       return new Reply(204);
     },
   );
+}
+
+/** The published schemas: as people write it under a name, and with what the gateway adds. */
+function describe(api: Api, kind: NamedResource<NamedTable>['kind'], extra: JsonSchema = {}) {
+  const {
+    properties = {},
+    required = [],
+    ...rest
+  } = writtenJsonSchema(kind) as {
+    properties?: Record<string, object>;
+    required?: string[];
+  };
+  const title = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
+  const component = (name: string, schema: JsonSchema): JsonSchema => {
+    api.openAPIRegistry.registerComponent('schemas', name, schema as never);
+    return { $ref: `#/components/schemas/${name}` };
+  };
+  const name = { type: 'string' };
+  const meta = {
+    name,
+    owner: { enum: ['api', 'file', 'demo'] },
+    version: { type: 'integer' },
+    createdAt: { type: 'string', format: 'date-time' },
+    updatedAt: { type: 'string', format: 'date-time' },
+  };
+  const body = component(`${title}Body`, { ...rest, properties: { name, ...properties }, required });
+  const shown = component(title, {
+    type: 'object',
+    properties: { ...properties, ...extra, ...meta },
+    required: [...new Set([...required, ...Object.keys(meta)])],
+  });
+  const page = {
+    type: 'object',
+    properties: { items: { type: 'array', items: shown }, nextCursor: { type: 'string' } },
+    required: ['items'],
+  };
+  return { body, shown, page };
 }
 
 const etag = (row: { readonly version: number }): string => `"${row.version}"`;

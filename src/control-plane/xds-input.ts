@@ -109,9 +109,9 @@ function connectionTls(
   );
 }
 
-/** WireError and ListenerTlsError both say where. */
+/** WireError and ListenerTlsError both say where; the first says it in its message too. */
 function asProblem(error: unknown): Problem {
   const { path, message } = error as { path?: unknown; message: string };
   if (typeof path !== 'string') throw error;
-  return { path, message };
+  return { path, message: message.startsWith(`${path} `) ? message.slice(path.length + 1) : message };
 }

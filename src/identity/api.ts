@@ -60,7 +60,7 @@ export function keysApi(context: AdminContext): Api {
       method: 'post',
       path: '/keys',
       summary: 'Make a key; the answer is the only place where it can be read',
-      body: z.object({ name: z.string(), roles: z.array(z.string()), expires: z.string().optional() }),
+      body: z.strictObject({ name: z.string(), roles: z.array(z.string()), expires: z.string().optional() }),
       status: 201,
       response: keySchema.extend({ key: z.string() }).openapi('NewKey'),
       refusals: [400, 409],

@@ -1,5 +1,4 @@
 import { parseNamespaceBody } from '../config/bodies.ts';
-import { namespaceSchema } from '../config/schema.ts';
 import { writtenNamespace } from '../config/written.ts';
 import type { AdminContext } from '../control-plane/context.ts';
 import { type Api, newApi } from '../control-plane/endpoint.ts';
@@ -12,7 +11,6 @@ export function namespacesApi(context: AdminContext): Api {
   namedResource(api, context, {
     table: 'namespaces',
     kind: 'namespace',
-    schema: namespaceSchema,
     parse: parseNamespaceBody,
     write: writtenNamespace,
     save: (trx, wanted) => putRow(trx, 'namespaces', wanted),

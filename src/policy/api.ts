@@ -2,7 +2,6 @@ import { z } from '@hono/zod-openapi';
 import { parsePersonaBody } from '../config/bodies.ts';
 import { strict } from '../config/fields.ts';
 import { toProblem, validate } from '../config/problems.ts';
-import { personaSchema } from '../config/schema.ts';
 import { writtenPersona } from '../config/written.ts';
 import type { AdminContext } from '../control-plane/context.ts';
 import { type Api, endpoint, newApi } from '../control-plane/endpoint.ts';
@@ -36,7 +35,6 @@ export function personasApi(context: AdminContext): Api {
   namedResource(api, context, {
     table: 'personas',
     kind: 'persona',
-    schema: personaSchema,
     parse: parsePersonaBody,
     write: writtenPersona,
     save: (trx, wanted) => putRow(trx, 'personas', wanted),

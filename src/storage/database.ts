@@ -29,8 +29,10 @@ export function openDatabase(url: string, options: { readonly max?: number } = {
     application_name: 'sallyport',
     types: { getTypeParser },
   });
-  // A connection that dies while idle is replaced at its next use; without a listener it would end the process.
+  // A connection that dies is replaced at its next use, and whoever was using it has a rejected query. The events are
+  // for nobody, but without a listener each would end the process: idle ones speak through the pool, used ones do not.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   return { kysely, pool, close: () => kysely.destroy() };
 }

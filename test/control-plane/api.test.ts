@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { z } from 'zod';
 import { mergeMetrics } from '../../src/control-plane/metrics.ts';
 import { mergePatch } from '../../src/control-plane/named-resource.ts';
 import { startPostgres } from '../support/postgres.ts';
@@ -406,6 +407,41 @@ t.test('health, readiness, metrics of all processes, and a description of it all
     nodes: [],
     resources: { clusters: Array },
   });
+});
+
+t.test('answers and bodies are what the description says', async (t) => {
+  const { components, paths } = (await call('GET', '/openapi.json')).body;
+  const schemaOf = (method: string, path: string, status?: number) => {
+    const operation = paths[`/api/v1${path}`][method];
+    const { content } = status === undefined ? operation.requestBody : operation.responses[status];
+    const text = JSON.stringify({
+      ...Object.values(content as Record<string, { schema: object }>)[0]?.schema,
+      $defs: components.schemas,
+    });
+    return z.fromJSONSchema(JSON.parse(text.replaceAll('#/components/schemas/', '#/$defs/')));
+  };
+  const isValid = (schema: z.ZodType, value: unknown, name: string) =>
+    t.strictSame(schema.safeParse(value).error?.issues ?? [], [], name);
+  const crm = { name: 'described', url: 'http://127.0.0.1:1/', auth: { type: 'api_key', header: 'x-key', value: 'k' } };
+  isValid(schemaOf('post', '/connections'), crm, 'the body');
+  t.not(schemaOf('post', '/connections').safeParse({ ...crm, ulr: 1 }).error, undefined);
+  isValid(schemaOf('post', '/connections', 201), (await call('POST', '/connections', crm)).body, 'the answer');
+  for (const path of [
+    '/connections',
+    '/namespaces',
+    '/personas',
+    '/keys',
+    '/tools',
+    '/audit/events',
+    '/audit/stats',
+    '/config/revisions',
+    '/doctor',
+    '/config/export',
+  ]) {
+    isValid(schemaOf('get', path, 200), (await call('GET', path)).body, path);
+  }
+  isValid(schemaOf('get', '/connections/{name}', 404), (await call('GET', '/connections/none')).body, 'a refusal');
+  await call('DELETE', '/connections/described');
 });
 
 t.test('merging: each family once, every sample told apart', async (t) => {

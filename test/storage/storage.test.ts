@@ -64,6 +64,19 @@ t.test('a missing database is an error at once: time does not cure it', async (t
   await missing.close();
 });
 
+t.test('a server that dies under an open transaction fails its queries, not the process', async (t) => {
+  const { database } = await open({ migrated: false });
+  const client = await database.pool.connect();
+  await client.query('begin');
+  const slow = t.rejects(client.query('select pg_sleep(30)'));
+  await postgres.restart();
+  await slow;
+  await t.rejects(client.query('select 1'));
+  client.release(true);
+  await waitForDatabase(database, { retryForMs: 5_000 });
+  await database.close();
+});
+
 t.test('notifications arrive, the poll fills in, and a restarted server is found again', async (t) => {
   const { url, database } = await open();
   const seen: string[] = [];
