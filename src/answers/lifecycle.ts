@@ -35,8 +35,10 @@ const ACCEPTED: Answer = { kind: 'answer', status: 202, headers: [], body: [] };
 /** MCP lifecycle: negotiates the version and opens a session, whose id travels in the Mcp-Session-Id header. */
 function initialize(exchange: Exchange, world: World): StepResult {
   const { envelope, principal, namespace, tenant } = exchange;
-  if (envelope?.protocolVersion === undefined) return refuse(problems.badParams('initialize needs params.protocolVersion'));
-  if (principal === undefined || namespace === undefined || tenant === undefined) throw new Error('initialize before identify');
+  if (envelope?.protocolVersion === undefined)
+    return refuse(problems.badParams('initialize needs params.protocolVersion'));
+  if (principal === undefined || namespace === undefined || tenant === undefined)
+    throw new Error('initialize before identify');
   const protocolVersion = negotiate(envelope.protocolVersion);
   const { session, header } = world.sessionIds.mint({
     tenant: tenant.id,
@@ -59,7 +61,10 @@ function initialize(exchange: Exchange, world: World): StepResult {
 function clientName({ envelope }: Exchange): string {
   if (envelope?.clientInfo === undefined) return '';
   const { start, end } = envelope.clientInfo;
-  const { name, version } = JSON.parse(envelope.bytes.toString('utf8', start, end)) as { name?: unknown; version?: unknown };
+  const { name, version } = JSON.parse(envelope.bytes.toString('utf8', start, end)) as {
+    name?: unknown;
+    version?: unknown;
+  };
   const text = [name, version].filter((part): part is string => typeof part === 'string').join('/');
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
 }

@@ -24,7 +24,9 @@ export function listTools(exchange: Exchange, world: World): StepResult {
 
 /** The same page, made by whichever worker the edge request reached. undefined: no longer there. */
 export function listToolsByKey(key: string, snapshot: Snapshot, vault: Vault): readonly Buffer[] | undefined {
-  const [tenantId, namespaceName, personaName, page, id] = JSON.parse(Buffer.from(key, 'base64url').toString('utf8')) as EdgeKey;
+  const [tenantId, namespaceName, personaName, page, id] = JSON.parse(
+    Buffer.from(key, 'base64url').toString('utf8'),
+  ) as EdgeKey;
   const tenant = snapshot.tenants.get(tenantId);
   const namespace = tenant?.namespaces.get(namespaceName);
   if (tenant === undefined || namespace === undefined) return undefined;

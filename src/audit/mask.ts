@@ -25,7 +25,8 @@ export function maskJson(bytes: Buffer, redactKeys: readonly string[], mask: boo
   const extra = new Set(redactKeys.map(normal));
   const walk = (value: unknown): unknown => {
     // Postgres' jsonb cannot hold U+0000.
-    if (typeof value === 'string') return cut(value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value, maxValueBytes);
+    if (typeof value === 'string')
+      return cut(value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value, maxValueBytes);
     if (typeof value !== 'object' || value === null) return value;
     if (Array.isArray(value)) return value.map(walk);
     const copy: Record<string, unknown> = {};

@@ -67,7 +67,10 @@ export class AuditQueue {
         this.rows = batch.concat(this.rows);
         this.delayMs = Math.min(this.delayMs * 2, MAX_BACKOFF_MS);
         this.dropOldest();
-        this.log.error({ error: (error as Error).message, queued: this.rows.length }, 'audit rows could not be stored; they are kept and tried again');
+        this.log.error(
+          { error: (error as Error).message, queued: this.rows.length },
+          'audit rows could not be stored; they are kept and tried again',
+        );
         return;
       }
     }

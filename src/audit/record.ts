@@ -59,7 +59,10 @@ export interface Outcome {
 
 export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
   const { envelope, tool, session, principal, decision, connection } = exchange;
-  const argumentBytes = envelope?.arguments === undefined ? undefined : envelope.bytes.subarray(envelope.arguments.start, envelope.arguments.end);
+  const argumentBytes =
+    envelope?.arguments === undefined
+      ? undefined
+      : envelope.bytes.subarray(envelope.arguments.start, envelope.arguments.end);
   const isCall = envelope?.method === 'tools/call';
   return {
     id: randomUUID(),
@@ -102,7 +105,12 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
 
 function recorded(bytes: Buffer | undefined, audit: AuditConfig): unknown {
   if (bytes === undefined || audit.record.arguments === 'none' || audit.record.arguments === 'digest') return null;
-  return maskJson(bytes, audit.record.arguments === 'full' ? [] : audit.redactKeys, audit.record.arguments === 'redacted', audit.maxValueBytes);
+  return maskJson(
+    bytes,
+    audit.record.arguments === 'full' ? [] : audit.redactKeys,
+    audit.record.arguments === 'redacted',
+    audit.maxValueBytes,
+  );
 }
 
 function digestOf(bytes: Buffer | undefined, audit: AuditConfig): string | null {

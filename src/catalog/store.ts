@@ -28,7 +28,9 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
       [connection.id],
     );
     const tools = uniqueByName(found.tools).map((tool) => ({ ...tool, digest: digestOf(tool.definition) }));
-    const same = known.rows.length === tools.length && known.rows.every((row, i) => row.name === tools[i]?.name && row.digest === tools[i]?.digest);
+    const same =
+      known.rows.length === tools.length &&
+      known.rows.every((row, i) => row.name === tools[i]?.name && row.digest === tools[i]?.digest);
     if (!same) {
       await client.query('delete from catalog_tools where connection_id = $1', [connection.id]);
       await client.query(
@@ -63,7 +65,8 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
         same,
       ],
     );
-    if (changed.rows[0]?.changed === true) await client.query("select pg_notify('sallyport_catalog', $1)", [connection.id]);
+    if (changed.rows[0]?.changed === true)
+      await client.query("select pg_notify('sallyport_catalog', $1)", [connection.id]);
     await client.query('commit');
   } catch (error) {
     await client.query('rollback').catch(() => {});

@@ -4,7 +4,7 @@ import type { Connection, Snapshot } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type CatalogResult, storeCatalog, storeFailure } from './store.ts';
-import { examine, type Watch, watchConnection, type WatchSink } from './watch.ts';
+import { examine, type Watch, type WatchSink, watchConnection } from './watch.ts';
 
 const TEST_TIMEOUT_MS = 15_000;
 
@@ -31,7 +31,8 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
   return {
     follow(snapshot) {
       const wanted = new Map<string, Connection>();
-      for (const tenant of snapshot.tenants.values()) for (const connection of tenant.connections.values()) wanted.set(connection.id, connection);
+      for (const tenant of snapshot.tenants.values())
+        for (const connection of tenant.connections.values()) wanted.set(connection.id, connection);
       for (const [id, { watch, fingerprint }] of watches) {
         const connection = wanted.get(id);
         if (connection !== undefined && fingerprintOf(connection) === fingerprint) continue;
@@ -44,7 +45,10 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
           void sink.failed(connection, connection.injection.fault).catch(() => {});
           continue;
         }
-        watches.set(id, { fingerprint: fingerprintOf(connection), watch: watchConnection(connection, egress, sink, log) });
+        watches.set(id, {
+          fingerprint: fingerprintOf(connection),
+          watch: watchConnection(connection, egress, sink, log),
+        });
       }
     },
     async refresh(connectionId) {

@@ -96,8 +96,11 @@ class Watcher implements Watch {
       // Jitter, so that a hundred connections of one dead host do not come back in step.
       next = this.retryMs * (0.75 + Math.random() / 2);
       this.retryMs = Math.min(this.retryMs * 2, MAX_RETRY_MS);
-      if (!(error instanceof EgressError) && !(error instanceof UpstreamError)) this.log.error({ err: error, connection: connection.name }, 'catalog refresh failed');
-      await sink.failed(connection, message).catch((storing: unknown) => this.log.error({ err: storing }, 'catalog state was not stored'));
+      if (!(error instanceof EgressError) && !(error instanceof UpstreamError))
+        this.log.error({ err: error, connection: connection.name }, 'catalog refresh failed');
+      await sink
+        .failed(connection, message)
+        .catch((storing: unknown) => this.log.error({ err: storing }, 'catalog state was not stored'));
       throw error;
     } finally {
       if (!this.abort.signal.aborted) this.timer = setTimeout(() => this.start(), next);
@@ -126,7 +129,9 @@ class Watcher implements Watch {
     if (this.streamOpen || session?.sessionId === undefined) return;
     this.streamOpen = true;
     this.follow(session)
-      .catch((error: unknown) => this.log.debug({ connection: this.connection.name, error: String(error) }, 'event stream ended'))
+      .catch((error: unknown) =>
+        this.log.debug({ connection: this.connection.name, error: String(error) }, 'event stream ended'),
+      )
       .finally(() => {
         this.streamOpen = false;
       });
@@ -143,14 +148,16 @@ class Watcher implements Watch {
     if (answer.status !== 200) {
       answer.body.resume();
       // Not offered: asking again at each refresh would be noise. Anything else may be different next time.
-      if (answer.status === 405) await new Promise<void>((resolve) => this.abort.signal.addEventListener('abort', () => resolve()));
+      if (answer.status === 405)
+        await new Promise<void>((resolve) => this.abort.signal.addEventListener('abort', () => resolve()));
       return;
     }
     const splitter = new EventSplitter(MAX_EVENT_BYTES);
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
       for (const event of splitter.push(chunk)) {
         const data = eventData(event);
-        if (data !== undefined && parseResponse(data)?.method === 'notifications/tools/list_changed') await this.changed();
+        if (data !== undefined && parseResponse(data)?.method === 'notifications/tools/list_changed')
+          await this.changed();
       }
     }
   }
@@ -162,11 +169,24 @@ class Watcher implements Watch {
   }
 }
 
-async function readCatalog(connection: Connection, egress: Egress, session: Handshake, signal: AbortSignal): Promise<CatalogResult> {
+async function readCatalog(
+  connection: Connection,
+  egress: Egress,
+  session: Handshake,
+  signal: AbortSignal,
+): Promise<CatalogResult> {
   // A server without the capability has no such method (MCP capability negotiation).
   const tools = session.capabilities.tools === undefined ? [] : await listTools(egress, connection, session, signal);
   const { serverName, serverVersion, protocolVersion, capabilities, instructions, sessionId } = session;
-  return { serverName, serverVersion, protocolVersion, capabilities, instructions, hasSessions: sessionId !== undefined, tools };
+  return {
+    serverName,
+    serverVersion,
+    protocolVersion,
+    capabilities,
+    instructions,
+    hasSessions: sessionId !== undefined,
+    tools,
+  };
 }
 
 function headersOf(connection: Connection, session: Handshake): Record<string, string> {
@@ -180,7 +200,12 @@ function headersOf(connection: Connection, session: Handshake): Record<string, s
 function endSession(connection: Connection, egress: Egress, session: Handshake): void {
   if (session.sessionId === undefined) return;
   egress
-    .send(connection, { method: 'DELETE', path: connection.path, headers: headersOf(connection, session), signal: AbortSignal.timeout(3000) })
+    .send(connection, {
+      method: 'DELETE',
+      path: connection.path,
+      headers: headersOf(connection, session),
+      signal: AbortSignal.timeout(3000),
+    })
     .then((answer) => answer.body.resume())
     .catch(() => {});
 }

@@ -15,7 +15,10 @@ export function injectionOf(config: ConnectionConfig, credentialId: string | und
       headers.push(['authorization', `Bearer ${auth.token as string}`]);
       break;
     case 'basic':
-      headers.push(['authorization', `Basic ${Buffer.from(`${auth.username}:${auth.password as string}`).toString('base64')}`]);
+      headers.push([
+        'authorization',
+        `Basic ${Buffer.from(`${auth.username}:${auth.password as string}`).toString('base64')}`,
+      ]);
       break;
     case 'api_key':
       if ('header' in auth) headers.push([auth.header.toLowerCase(), auth.value as string]);
@@ -26,4 +29,9 @@ export function injectionOf(config: ConnectionConfig, credentialId: string | und
 }
 
 /** For a connection whose secrets cannot be opened: `fault` says why. */
-export const brokenInjection = (credentialId: string, fault: string): Injection => ({ fault, credentialId, headers: [], query: undefined });
+export const brokenInjection = (credentialId: string, fault: string): Injection => ({
+  fault,
+  credentialId,
+  headers: [],
+  query: undefined,
+});

@@ -161,7 +161,8 @@ export class Conversation {
 
   private forward(): void {
     const { exchange } = this;
-    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('a pipeline that decided nothing');
+    if (exchange?.upstream === undefined || exchange.connection === undefined)
+      throw new Error('a pipeline that decided nothing');
     this.write(reply.forward(exchange, exchange.upstream, exchange.connection.route));
     this.forwardedAt = performance.now();
   }
@@ -169,7 +170,12 @@ export class Conversation {
   private answer(answer: Answer, ending: Ending): void {
     const size = answer.body.reduce((sum, part) => sum + part.length, 0);
     const { edgeThresholdBytes } = this.world;
-    if (answer.edge !== undefined && edgeThresholdBytes !== undefined && size > edgeThresholdBytes && this.exchange !== undefined) {
+    if (
+      answer.edge !== undefined &&
+      edgeThresholdBytes !== undefined &&
+      size > edgeThresholdBytes &&
+      this.exchange !== undefined
+    ) {
       this.write(reply.toEdge(this.exchange, answer.edge));
       this.responseSide().expectEdge(size);
       return;
@@ -180,7 +186,11 @@ export class Conversation {
 
   private refuse(problem: Problem, ending: Partial<Ending> = {}): void {
     if (this.exchange !== undefined) this.exchange.problem = problem;
-    this.answer(reply.problemAnswer(this.exchange, problem), { verdict: problem.verdict, reason: problem.reason, ...ending });
+    this.answer(reply.problemAnswer(this.exchange, problem), {
+      verdict: problem.verdict,
+      reason: problem.reason,
+      ...ending,
+    });
   }
 
   private responseSide(): ResponseSide {
@@ -215,10 +225,16 @@ export class Conversation {
         httpStatus: ending.httpStatus,
         bytesOut: ending.bytesOut,
         durationUs,
-        upstreamUs: this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),
+        upstreamUs:
+          this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),
         processorUs: Math.round(this.processorMs * 1000),
       }),
     );
-    world.meters.exchange(exchange.envelope?.method ?? exchange.head.method, ending.verdict, exchange.connection?.name, durationUs);
+    world.meters.exchange(
+      exchange.envelope?.method ?? exchange.head.method,
+      ending.verdict,
+      exchange.connection?.name,
+      durationUs,
+    );
   }
 }

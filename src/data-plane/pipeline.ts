@@ -29,7 +29,12 @@ export const onBody: readonly Step<World>[] = [
 ];
 
 /** Runs steps until one decides. Synchronous as long as every step is: a promise costs a turn of the loop. */
-export function runSteps(steps: readonly Step<World>[], exchange: Exchange, world: World, from = 0): StepResult | Promise<StepResult> {
+export function runSteps(
+  steps: readonly Step<World>[],
+  exchange: Exchange,
+  world: World,
+  from = 0,
+): StepResult | Promise<StepResult> {
   for (let i = from; i < steps.length; i++) {
     const result = (steps[i] as Step<World>).run(exchange, world);
     if (result instanceof Promise) {

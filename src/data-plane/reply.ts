@@ -82,7 +82,8 @@ export function toEdge(exchange: Exchange, key: string): ProcessingResponse {
 }
 
 export function immediate(answer: Answer): ProcessingResponse {
-  const body = answer.body.length === 1 ? answer.body[0] : answer.body.length === 0 ? undefined : Buffer.concat(answer.body);
+  const body =
+    answer.body.length === 1 ? answer.body[0] : answer.body.length === 0 ? undefined : Buffer.concat(answer.body);
   return {
     immediate_response: {
       status: { code: answer.status },
@@ -120,13 +121,16 @@ export function continueResponse(headers: HeaderMap, body: 'none' | 'buffered' |
 /** Replaces a buffered response body, and the status where it changes. */
 export function replaceBody(body: Buffer, status?: number): ProcessingResponse {
   const set = [setHeader('content-length', String(body.length))];
-  if (status !== undefined) set.push(setHeader(':status', String(status)), setHeader('content-type', 'application/json'));
+  if (status !== undefined)
+    set.push(setHeader(':status', String(status)), setHeader('content-type', 'application/json'));
   return { response_body: { response: { header_mutation: { set_headers: set }, body_mutation: { body } } } };
 }
 
 /** One piece of a streamed response body. */
 export function streamPiece(body: Buffer, endOfStream: boolean): ProcessingResponse {
-  return { response_body: { response: { body_mutation: { streamed_response: { body, end_of_stream: endOfStream } } } } };
+  return {
+    response_body: { response: { body_mutation: { streamed_response: { body, end_of_stream: endOfStream } } } },
+  };
 }
 
 /** More time for this message: the default runs out while a call is being repeated. */

@@ -1,11 +1,12 @@
 /** The way back: what an upstream (or Envoy in its place) answered, restored for the client and read for the audit. */
+
+import { LOCAL_REPLY_HEADER } from '../egress/egress.ts';
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge, eventData } from '../mcp/events.ts';
 import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import { splice } from '../mcp/splice.ts';
-import { LOCAL_REPLY_HEADER } from '../egress/egress.ts';
 import { repeatCall } from '../routing/repeat.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { ProcessingResponse } from '../wire.ts';
@@ -65,19 +66,28 @@ export class ResponseSide {
     const call = exchange?.upstream;
     const connection = exchange?.connection;
     const local = headers.get(LOCAL_REPLY_HEADER);
-    if (exchange === undefined || call === undefined || connection === undefined) return this.onOtherAnswer(headers, local);
+    if (exchange === undefined || call === undefined || connection === undefined)
+      return this.onOtherAnswer(headers, local);
     if (local !== undefined) {
       this.mouth.refuse(localProblem(connection, this.status, local), { upstreamStatus: undefined });
       return undefined;
     }
     // 404 is the specification's word for a lost session; many servers say 400 (mcp.md §3.4).
-    if (call.session !== undefined && (this.status === 404 || this.status === 400)) return this.repeat(exchange, connection, call);
+    if (call.session !== undefined && (this.status === 404 || this.status === 400))
+      return this.repeat(exchange, connection, call);
     if (this.status === 401 || this.status === 403) {
       this.mouth.refuse(problems.credential(connection.name, this.status), { upstreamStatus: this.status });
       return undefined;
     }
+    const refused = this.unreadable(headers);
+    if (refused !== undefined) {
+      this.mouth.refuse(problems.upstreamError(connection.name, refused), { upstreamStatus: this.status });
+      return undefined;
+    }
     this.mode = this.chooseMode(headers);
-    this.mouth.write(reply.continueResponse(headers, this.mode === 'none' ? 'none' : this.mode === 'whole' ? 'buffered' : 'streamed'));
+    this.mouth.write(
+      reply.continueResponse(headers, this.mode === 'none' ? 'none' : this.mode === 'whole' ? 'buffered' : 'streamed'),
+    );
     if (this.mode === 'none') this.finish(undefined);
     return undefined;
   }
@@ -88,33 +98,48 @@ export class ResponseSide {
     if (this.edgeBytes !== undefined && this.status === 200) {
       this.mouth.record({ verdict: 'allowed', httpStatus: this.status, bytesOut: this.edgeBytes });
     } else {
-      this.mouth.record({ verdict: 'failed', reason: local ?? `Envoy answered ${this.status}`, httpStatus: this.status });
+      this.mouth.record({
+        verdict: 'failed',
+        reason: local ?? `Envoy answered ${this.status}`,
+        httpStatus: this.status,
+      });
     }
     return undefined;
   }
 
+  /** Why the answer is not one that a caller could use. Error pages stay with us: nobody knows what they say. */
+  private unreadable(headers: HeaderMap): string | undefined {
+    if ((headers.get('content-encoding') ?? 'identity') !== 'identity')
+      return 'it compressed its answer, which nobody asked for';
+    if (this.status >= 200 && this.status < 300) return undefined;
+    return isJson(headers) && this.status >= 400 ? undefined : `it answered HTTP ${this.status}`;
+  }
+
   private chooseMode(headers: HeaderMap): Mode {
-    const type = headers.get('content-type') ?? '';
     const length = headers.get('content-length');
     if (length === '0' || this.status === 202 || this.status === 204) return 'none';
-    if (/^text\/event-stream/i.test(type) && this.status === 200) {
+    // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
+    if (this.status >= 400) return 'whole';
+    if (/^text\/event-stream/i.test(headers.get('content-type') ?? '')) {
       this.events = new EventSplitter(MAX_HELD_BYTES);
       return 'events';
     }
-    // What is not a success is small, or is cut: its text becomes part of a tool result.
-    const known = length === undefined ? undefined : Number(length);
-    return known !== undefined && known <= WHOLE_BYTES ? 'whole' : 'held';
+    if (!isJson(headers)) return 'none';
+    return length !== undefined && Number(length) <= WHOLE_BYTES ? 'whole' : 'held';
   }
 
   onBody({ body, end_of_stream: ended }: { body: Buffer; end_of_stream?: boolean }): void {
     this.bytesOut += body.length;
     switch (this.mode) {
       case 'whole':
-        return this.onWhole(body);
+        this.onWhole(body);
+        break;
       case 'events':
-        return this.onEvents(body, ended === true);
+        this.onEvents(body, ended === true);
+        break;
       case 'held':
-        return this.onHeld(body, ended === true);
+        this.onHeld(body, ended === true);
+        break;
       default:
         this.mouth.write(reply.streamPiece(body, ended === true));
         if (ended === true) this.finish(this.final);
@@ -159,12 +184,19 @@ export class ResponseSide {
 
   private onEvents(body: Buffer, ended: boolean): void {
     try {
-      for (const event of this.events?.push(body) ?? []) this.mouth.write(reply.streamPiece(this.restoreEvent(event), false));
+      for (const event of this.events?.push(body) ?? [])
+        this.mouth.write(reply.streamPiece(this.restoreEvent(event), false));
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
       this.mouth.write(reply.streamPiece(Buffer.alloc(0), true));
       this.mode = 'none';
-      this.mouth.record({ verdict: 'failed', reason: error.message, upstreamStatus: this.status, httpStatus: 200, bytesOut: this.bytesOut });
+      this.mouth.record({
+        verdict: 'failed',
+        reason: error.message,
+        upstreamStatus: this.status,
+        httpStatus: 200,
+        bytesOut: this.bytesOut,
+      });
       return;
     }
     if (ended) {
@@ -182,7 +214,9 @@ export class ResponseSide {
     const data = eventData(event);
     if (data === undefined) return event;
     const restored = this.restoreMessage(data);
-    return restored === data ? event : Buffer.concat([Buffer.from('event: message\ndata: '), restored, Buffer.from('\n\n')]);
+    return restored === data
+      ? event
+      : Buffer.concat([Buffer.from('event: message\ndata: '), restored, Buffer.from('\n\n')]);
   }
 
   /** The client's own id, byte for byte, where the upstream was given another; and what the audit wants to know. */
@@ -235,21 +269,37 @@ export class ResponseSide {
     const restored = this.restoreMessage(result.body);
     this.mouth.answer(
       { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
-      { verdict: 'allowed', reason: 'repeated on a new upstream session', upstreamStatus: result.status, isError: this.final?.isError },
+      {
+        verdict: 'allowed',
+        reason: 'repeated on a new upstream session',
+        upstreamStatus: result.status,
+        isError: this.final?.isError,
+      },
     );
   }
 }
+
+const isJson = (headers: HeaderMap): boolean =>
+  /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
 
 /** What Envoy's flags mean for a caller (docs: "response flags"). */
 function localProblem(connection: Connection, status: number, local: string): Problem {
   const retry = 'Other tools still work; try this one again in a few seconds.';
   if (status === 504 || local.startsWith('UT')) {
     const seconds = Math.round(connection.timeoutMs / 100) / 10;
-    return problems.unavailable(connection.name, `did not answer within ${seconds} s`, 'The call may have had an effect; check before repeating it.');
+    return problems.unavailable(
+      connection.name,
+      `did not answer within ${seconds} s`,
+      'The call may have had an effect; check before repeating it.',
+    );
   }
   if (local.startsWith('UO')) return problems.unavailable(connection.name, 'has too many calls in progress', retry);
   if (local.startsWith('UC')) {
-    return problems.unavailable(connection.name, 'closed the connection before it answered', 'The call may have had an effect; check before repeating it.');
+    return problems.unavailable(
+      connection.name,
+      'closed the connection before it answered',
+      'The call may have had an effect; check before repeating it.',
+    );
   }
   return problems.unavailable(connection.name, 'cannot be reached', retry);
 }

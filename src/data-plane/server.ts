@@ -14,7 +14,11 @@ export interface ProcessorServer {
 }
 
 /** `address`: `unix:PATH` or `HOST:PORT`. `maxBodyBytes`: the largest body a message may carry. */
-export async function startProcessorServer(address: string, maxBodyBytes: number, world: World): Promise<ProcessorServer> {
+export async function startProcessorServer(
+  address: string,
+  maxBodyBytes: number,
+  world: World,
+): Promise<ProcessorServer> {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': maxBodyBytes + 65_536,
     'grpc.max_send_message_length': -1,
@@ -24,7 +28,9 @@ export async function startProcessorServer(address: string, maxBodyBytes: number
   const streams = new Set<Stream>();
   server.addService(extProcService, { Process: (stream: Stream) => serve(stream, world, streams) });
   await new Promise<void>((resolve, reject) => {
-    server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error)));
+    server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error),
+    );
   });
   return {
     get open() {
@@ -39,7 +45,8 @@ export async function startProcessorServer(address: string, maxBodyBytes: number
       await Promise.race([drained, late]);
       clearTimeout(timer);
       // A clean end would let the request through unprocessed (Envoy's ext_proc protocol): end with an error.
-      for (const stream of streams) stream.emit('error', { code: grpc.status.UNAVAILABLE, details: 'the processor is stopping' });
+      for (const stream of streams)
+        stream.emit('error', { code: grpc.status.UNAVAILABLE, details: 'the processor is stopping' });
       server.forceShutdown();
     },
   };

@@ -34,10 +34,14 @@ async function handle(request: IncomingMessage, response: ServerResponse, world:
   }
   const key = request.headers[ANSWER_HEADER];
   const snapshot = world.snapshot();
-  const parts = typeof key === 'string' && snapshot !== undefined ? listToolsByKey(key, snapshot, world.vault) : undefined;
+  const parts =
+    typeof key === 'string' && snapshot !== undefined ? listToolsByKey(key, snapshot, world.vault) : undefined;
   if (parts === undefined) {
-    const body = '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"The list has just changed. List again."}}';
-    response.writeHead(503, { 'content-type': 'application/json', 'content-length': body.length, 'retry-after': '1' }).end(body);
+    const body =
+      '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"The list has just changed. List again."}}';
+    response
+      .writeHead(503, { 'content-type': 'application/json', 'content-length': body.length, 'retry-after': '1' })
+      .end(body);
     return;
   }
   const length = parts.reduce((sum, part) => sum + part.length, 0);

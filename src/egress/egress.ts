@@ -2,7 +2,7 @@
  * Whatever Sallyport itself sends to an upstream: through Envoy's egress listener, so that TLS, circuit breakers and
  * statistics of an upstream are in one place; or `direct` where the Envoy is not ours. Redirects are not followed.
  */
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { ROUTE_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
@@ -67,9 +67,19 @@ export function createEgress(target: string): Egress {
   };
 }
 
-function base(request: EgressRequest): { method: string; path: string; headers: Record<string, string | number>; signal: AbortSignal } {
+function base(request: EgressRequest): {
+  method: string;
+  path: string;
+  headers: Record<string, string | number>;
+  signal: AbortSignal;
+} {
   const length = request.body === undefined ? {} : { 'content-length': request.body.length };
-  return { method: request.method, path: request.path, headers: { ...request.headers, ...length }, signal: request.signal };
+  return {
+    method: request.method,
+    path: request.path,
+    headers: { ...request.headers, ...length },
+    signal: request.signal,
+  };
 }
 
 function exchange(request: EgressRequest, outgoing: ClientRequest): Promise<EgressResponse> {
@@ -77,7 +87,12 @@ function exchange(request: EgressRequest, outgoing: ClientRequest): Promise<Egre
     outgoing.once('error', (error) => reject(new EgressError(error.message, { cause: error })));
     outgoing.once('response', (body) => {
       const local = body.headers[LOCAL_REPLY_HEADER];
-      resolve({ status: body.statusCode ?? 0, headers: body.headers, body, localReply: typeof local === 'string' ? local : undefined });
+      resolve({
+        status: body.statusCode ?? 0,
+        headers: body.headers,
+        body,
+        localReply: typeof local === 'string' ? local : undefined,
+      });
     });
     outgoing.end(request.body);
   });

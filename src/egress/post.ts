@@ -24,15 +24,33 @@ export interface PostResult {
 }
 
 /** Sends one message; other messages on an event stream are skipped. Throws EgressError. */
-export async function post(egress: Egress, connection: Connection, body: Buffer, options: PostOptions): Promise<PostResult> {
-  const headers: Record<string, string> = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+export async function post(
+  egress: Egress,
+  connection: Connection,
+  body: Buffer,
+  options: PostOptions,
+): Promise<PostResult> {
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  };
   if (options.sessionId !== undefined) headers['mcp-session-id'] = options.sessionId;
   if (options.protocolVersion !== undefined) headers['mcp-protocol-version'] = options.protocolVersion;
   for (const [name, value] of connection.injection.headers) headers[name] = value;
   for (const [name, value] of options.extraHeaders ?? []) headers[name] = value;
-  const answer = await egress.send(connection, { method: 'POST', path: options.path ?? connection.path, headers, body, signal: options.signal });
+  const answer = await egress.send(connection, {
+    method: 'POST',
+    path: options.path ?? connection.path,
+    headers,
+    body,
+    signal: options.signal,
+  });
   const sessionId = answer.headers['mcp-session-id'];
-  const result = { status: answer.status, sessionId: typeof sessionId === 'string' ? sessionId : undefined, localReply: answer.localReply };
+  const result = {
+    status: answer.status,
+    sessionId: typeof sessionId === 'string' ? sessionId : undefined,
+    localReply: answer.localReply,
+  };
   const type = answer.headers['content-type'] ?? '';
   if (answer.status === 202 || answer.localReply !== undefined) {
     answer.body.resume();

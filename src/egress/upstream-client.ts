@@ -1,8 +1,8 @@
 /** The gateway as a client of one upstream: the handshake and the paged list, by bytes, so that no field is lost. */
 import { type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
-import { packageVersion } from '../package-root.ts';
 import type { ResponseEnvelope } from '../mcp/response.ts';
 import { LATEST_LEGACY } from '../mcp/revision.ts';
+import { packageVersion } from '../package-root.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Egress } from './egress.ts';
 import { post } from './post.ts';
@@ -35,7 +35,11 @@ const INITIALIZE = Buffer.from(
     jsonrpc: '2.0',
     id: 'sallyport-initialize',
     method: 'initialize',
-    params: { protocolVersion: LATEST_LEGACY, capabilities: {}, clientInfo: { name: 'sallyport', version: packageVersion } },
+    params: {
+      protocolVersion: LATEST_LEGACY,
+      capabilities: {},
+      clientInfo: { name: 'sallyport', version: packageVersion },
+    },
   }),
 );
 const INITIALIZED = Buffer.from('{"jsonrpc":"2.0","method":"notifications/initialized"}');
@@ -50,7 +54,8 @@ export async function openSession(egress: Egress, connection: Connection, signal
     instructions?: unknown;
     capabilities?: Record<string, unknown>;
   };
-  if (typeof parsed.protocolVersion !== 'string') throw new UpstreamError('answered initialize without a protocolVersion', answer.status);
+  if (typeof parsed.protocolVersion !== 'string')
+    throw new UpstreamError('answered initialize without a protocolVersion', answer.status);
   const { sessionId } = answer;
   const { protocolVersion } = parsed;
   await post(egress, connection, INITIALIZED, { sessionId, protocolVersion, maxBytes: MAX_LIST_BYTES, signal });
@@ -71,17 +76,33 @@ export interface ListedTool {
 }
 
 /** Every page of `tools/list`. Throws EgressError or UpstreamError. */
-export async function listTools(egress: Egress, connection: Connection, session: Handshake, signal: AbortSignal): Promise<ListedTool[]> {
+export async function listTools(
+  egress: Egress,
+  connection: Connection,
+  session: Handshake,
+  signal: AbortSignal,
+): Promise<ListedTool[]> {
   const tools: ListedTool[] = [];
   const cursors = new Set<string>();
   let cursor: string | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
     // An empty string is a cursor like any other (MCP pagination).
     const params = cursor === undefined ? '{}' : `{"cursor":${JSON.stringify(cursor)}}`;
-    const body = Buffer.from(`{"jsonrpc":"2.0","id":"sallyport-list-${page}","method":"tools/list","params":${params}}`);
+    const body = Buffer.from(
+      `{"jsonrpc":"2.0","id":"sallyport-list-${page}","method":"tools/list","params":${params}}`,
+    );
     const { sessionId, protocolVersion } = session;
-    const answer = await post(egress, connection, body, { sessionId, protocolVersion, maxBytes: MAX_LIST_BYTES, signal });
-    cursor = readPage(expectResult(answer.response, answer.status, answer.localReply, 'tools/list'), tools, answer.status);
+    const answer = await post(egress, connection, body, {
+      sessionId,
+      protocolVersion,
+      maxBytes: MAX_LIST_BYTES,
+      signal,
+    });
+    cursor = readPage(
+      expectResult(answer.response, answer.status, answer.localReply, 'tools/list'),
+      tools,
+      answer.status,
+    );
     if (cursor === undefined) return tools;
     if (cursors.has(cursor)) throw new UpstreamError('repeats a tools/list cursor, its list has no end', answer.status);
     cursors.add(cursor);
@@ -97,7 +118,8 @@ function readPage(page: Slice, tools: ListedTool[], status: number): string | un
     if (key === 'tools') list = { start, end };
     if (key === 'nextCursor' && bytes[start] === 0x22) cursor = stringAt(bytes, start, end);
   });
-  if (list === undefined || bytes[list.start] !== 0x5b) throw new UpstreamError('answered tools/list without a list of tools', status);
+  if (list === undefined || bytes[list.start] !== 0x5b)
+    throw new UpstreamError('answered tools/list without a list of tools', status);
   for (const item of arrayItems(bytes, list.start)) {
     let name: string | undefined;
     if (bytes[item.start] === 0x7b) {
@@ -106,7 +128,8 @@ function readPage(page: Slice, tools: ListedTool[], status: number): string | un
       });
     }
     // One malformed tool hides nobody else.
-    if (name !== undefined && name !== '') tools.push({ name, definition: bytes.toString('utf8', item.start, item.end) });
+    if (name !== undefined && name !== '')
+      tools.push({ name, definition: bytes.toString('utf8', item.start, item.end) });
   }
   return cursor;
 }
@@ -127,11 +150,20 @@ interface Slice extends Span {
 
 const text = ({ bytes, start, end }: Slice): string => bytes.toString('utf8', start, end);
 
-function expectResult(response: ResponseEnvelope | undefined, status: number, localReply: string | undefined, method: string): Slice {
+function expectResult(
+  response: ResponseEnvelope | undefined,
+  status: number,
+  localReply: string | undefined,
+  method: string,
+): Slice {
   if (localReply !== undefined) throw new UpstreamError(`could not be reached (${localReply})`, status);
-  if (response?.kind === 'result' && response.outcome !== undefined) return { bytes: response.bytes, ...response.outcome };
+  if (response?.kind === 'result' && response.outcome !== undefined)
+    return { bytes: response.bytes, ...response.outcome };
   if (response?.kind === 'error' && response.outcome !== undefined) {
-    throw new UpstreamError(`answered ${method} with an error: ${text({ bytes: response.bytes, ...response.outcome }).slice(0, 300)}`, status);
+    throw new UpstreamError(
+      `answered ${method} with an error: ${text({ bytes: response.bytes, ...response.outcome }).slice(0, 300)}`,
+      status,
+    );
   }
   throw new UpstreamError(`answered ${method} with HTTP ${status} and no JSON-RPC response`, status);
 }

@@ -56,48 +56,131 @@ const NO_SESSION = -32001;
 
 export const problems = {
   notJson: (detail: string) =>
-    define('not_json', 400, PARSE, 'failed', `The request body is not valid JSON: ${detail}. Send one JSON-RPC 2.0 message.`),
+    define(
+      'not_json',
+      400,
+      PARSE,
+      'failed',
+      `The request body is not valid JSON: ${detail}. Send one JSON-RPC 2.0 message.`,
+    ),
   invalidRequest: (detail: string) =>
     define('invalid_request', 400, INVALID, 'failed', `Not a valid JSON-RPC 2.0 message: ${detail}.`),
   batch: (detail: string) => define('batch', 400, INVALID, 'failed', `${detail}.`),
   contentType: (got: string) =>
-    define('content_type', 415, GENERAL, 'failed', `Content-Type must be application/json${got === '' ? '' : `, not ${got}`}.`),
+    define(
+      'content_type',
+      415,
+      GENERAL,
+      'failed',
+      `Content-Type must be application/json${got === '' ? '' : `, not ${got}`}.`,
+    ),
   notAcceptable: () =>
-    define('not_acceptable', 406, GENERAL, 'failed', 'Accept must allow application/json; MCP clients send "application/json, text/event-stream".'),
+    define(
+      'not_acceptable',
+      406,
+      GENERAL,
+      'failed',
+      'Accept must allow application/json; MCP clients send "application/json, text/event-stream".',
+    ),
   method: (method: string, allow: string) =>
-    define('http_method', 405, GENERAL, 'failed', `${method} is not available on this endpoint. Use POST for messages and DELETE to end a session.`, {
-      headers: [['allow', allow]],
-    }),
+    define(
+      'http_method',
+      405,
+      GENERAL,
+      'failed',
+      `${method} is not available on this endpoint. Use POST for messages and DELETE to end a session.`,
+      {
+        headers: [['allow', allow]],
+      },
+    ),
   tooLarge: (limit: number) =>
-    define('too_large', 413, GENERAL, 'failed', `The request body is larger than ${limit} bytes. Send less in one call.`),
+    define(
+      'too_large',
+      413,
+      GENERAL,
+      'failed',
+      `The request body is larger than ${limit} bytes. Send less in one call.`,
+    ),
   notFound: (path: string) =>
-    define('not_found', 404, GENERAL, 'denied', `There is no MCP endpoint at ${path}. Endpoints are /mcp and /{namespace}/mcp.`),
+    define(
+      'not_found',
+      404,
+      GENERAL,
+      'denied',
+      `There is no MCP endpoint at ${path}. Endpoints are /mcp and /{namespace}/mcp.`,
+    ),
   noKey: (challenge: string) =>
-    define('unauthenticated', 401, GENERAL, 'denied', 'Authentication is required. Send your key as "Authorization: Bearer KEY".', {
-      headers: [['www-authenticate', challenge]],
-      reason: 'no credentials were sent',
-    }),
+    define(
+      'unauthenticated',
+      401,
+      GENERAL,
+      'denied',
+      'Authentication is required. Send your key as "Authorization: Bearer KEY".',
+      {
+        headers: [['www-authenticate', challenge]],
+        reason: 'no credentials were sent',
+      },
+    ),
   badKey: (challenge: string, reason: string) =>
-    define('unauthenticated', 401, GENERAL, 'denied', 'The key is not valid. It may be mistyped, expired or revoked; ask the gateway operator for a new one.', {
-      headers: [['www-authenticate', challenge]],
-      reason,
-    }),
+    define(
+      'unauthenticated',
+      401,
+      GENERAL,
+      'denied',
+      'The key is not valid. It may be mistyped, expired or revoked; ask the gateway operator for a new one.',
+      {
+        headers: [['www-authenticate', challenge]],
+        reason,
+      },
+    ),
   host: (host: string) =>
-    define('host', 403, GENERAL, 'denied', `This gateway does not answer for the host "${host}". Use its public URL, or ask the operator to set publicUrl.`, {
-      reason: 'host not accepted',
-    }),
+    define(
+      'host',
+      403,
+      GENERAL,
+      'denied',
+      `This gateway does not answer for the host "${host}". Use its public URL, or ask the operator to set publicUrl.`,
+      {
+        reason: 'host not accepted',
+      },
+    ),
   origin: (origin: string) =>
-    define('origin', 403, GENERAL, 'denied', `Requests from the web origin "${origin}" are not allowed. The operator can add it to allowedOrigins.`, {
-      reason: 'origin not allowed',
-    }),
+    define(
+      'origin',
+      403,
+      GENERAL,
+      'denied',
+      `Requests from the web origin "${origin}" are not allowed. The operator can add it to allowedOrigins.`,
+      {
+        reason: 'origin not allowed',
+      },
+    ),
   sessionMissing: () =>
-    define('session_missing', 400, GENERAL, 'failed', 'The Mcp-Session-Id header is missing. Call initialize first and send the id it returns.'),
+    define(
+      'session_missing',
+      400,
+      GENERAL,
+      'failed',
+      'The Mcp-Session-Id header is missing. Call initialize first and send the id it returns.',
+    ),
   sessionUnknown: (reason: string) =>
-    define('session_unknown', 404, NO_SESSION, 'denied', 'Session not found: it ended or has expired. Call initialize again, without a session id.', { reason }),
+    define(
+      'session_unknown',
+      404,
+      NO_SESSION,
+      'denied',
+      'Session not found: it ended or has expired. Call initialize again, without a session id.',
+      { reason },
+    ),
   protocolVersion: (got: string, supported: readonly string[]) =>
-    define('protocol_version', 400, GENERAL, 'failed', `MCP-Protocol-Version ${got} is not supported. Supported: ${supported.join(', ')}.`),
-  unknownMethod: (method: string) =>
-    define('unknown_method', 200, METHOD, 'failed', `Method not found: ${method}`),
+    define(
+      'protocol_version',
+      400,
+      GENERAL,
+      'failed',
+      `MCP-Protocol-Version ${got} is not supported. Supported: ${supported.join(', ')}.`,
+    ),
+  unknownMethod: (method: string) => define('unknown_method', 200, METHOD, 'failed', `Method not found: ${method}`),
   badParams: (detail: string) => define('bad_params', 200, PARAMS, 'failed', `Invalid params: ${detail}`),
   /** A denied tool and an unknown one read the same; the audit knows why. */
   noTool: (name: string, reason: string) =>
@@ -111,10 +194,17 @@ export const problems = {
       reason: detail,
     }),
   upstreamError: (connection: string, detail: string) =>
-    define('upstream_error', 502, INTERNAL, 'failed', `The MCP server behind "${connection}" refused the call: ${detail}.`, {
-      asToolResult: true,
-      reason: detail,
-    }),
+    define(
+      'upstream_error',
+      502,
+      INTERNAL,
+      'failed',
+      `The MCP server behind "${connection}" refused the call: ${detail}.`,
+      {
+        asToolResult: true,
+        reason: detail,
+      },
+    ),
   credential: (connection: string, status: number) =>
     define(
       'credential',
@@ -134,15 +224,31 @@ export const problems = {
       { asToolResult: true, reason },
     ),
   deadline: () =>
-    define('deadline', 504, INTERNAL, 'failed', 'The gateway did not finish preparing this call in time. Try again.', { asToolResult: true }),
-  starting: () =>
-    define('starting', 503, INTERNAL, 'failed', 'The gateway is starting and has no configuration yet. Try again in a few seconds.', {
-      headers: [['retry-after', '2']],
-    }),
-  internal: (incident: string) =>
-    define('internal', 500, INTERNAL, 'failed', `The gateway failed on this request. Report incident ${incident} to its operator.`, {
+    define('deadline', 504, INTERNAL, 'failed', 'The gateway did not finish preparing this call in time. Try again.', {
       asToolResult: true,
     }),
+  starting: () =>
+    define(
+      'starting',
+      503,
+      INTERNAL,
+      'failed',
+      'The gateway is starting and has no configuration yet. Try again in a few seconds.',
+      {
+        headers: [['retry-after', '2']],
+      },
+    ),
+  internal: (incident: string) =>
+    define(
+      'internal',
+      500,
+      INTERNAL,
+      'failed',
+      `The gateway failed on this request. Report incident ${incident} to its operator.`,
+      {
+        asToolResult: true,
+      },
+    ),
 } as const;
 
 /** The JSON-RPC message that carries a problem to the client. `id` is the request id's own text, or `null`. */
@@ -151,11 +257,15 @@ export function problemBody(problem: Problem, id: string, isToolCall: boolean): 
     const text = JSON.stringify(problem.message);
     return {
       status: 200,
-      body: Buffer.from(`{"jsonrpc":"2.0","id":${id},"result":{"content":[{"type":"text","text":${text}}],"isError":true}}`),
+      body: Buffer.from(
+        `{"jsonrpc":"2.0","id":${id},"result":{"content":[{"type":"text","text":${text}}],"isError":true}}`,
+      ),
     };
   }
   return {
     status: problem.status,
-    body: Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":{"code":${problem.rpcCode},"message":${JSON.stringify(problem.message)}}}`),
+    body: Buffer.from(
+      `{"jsonrpc":"2.0","id":${id},"error":{"code":${problem.rpcCode},"message":${JSON.stringify(problem.message)}}}`,
+    ),
   };
 }

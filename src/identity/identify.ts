@@ -1,8 +1,9 @@
 /** Step: who is calling. Runs on the request headers, before a byte of the body is buffered. */
-import { problems } from '../exchange/problem.ts';
-import { type Exchange, type Principal, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
-import { personaOf } from '../policy/decide.ts';
+
 import type { World } from '../data-plane/world.ts';
+import { type Exchange, type Principal, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { problems } from '../exchange/problem.ts';
+import { personaOf } from '../policy/decide.ts';
 import { openInternalToken } from './internal-token.ts';
 
 /** RFC 6750 §3. The metadata URL of RFC 9728 joins it with the OAuth resource server. */
@@ -16,7 +17,8 @@ export const identify: Step<World> = {
     const principal = principalOf(exchange, world);
     if ('code' in principal) return refuse(principal);
     exchange.principal = principal;
-    if (exchange.tenant !== undefined) exchange.persona = personaOf(exchange.tenant, principal.subject, principal.roles);
+    if (exchange.tenant !== undefined)
+      exchange.persona = personaOf(exchange.tenant, principal.subject, principal.roles);
     return undefined;
   },
 };
@@ -40,7 +42,8 @@ function principalOf(exchange: Exchange, world: World): Principal | ReturnType<t
   const key = world.keys.find(bearer);
   if (key === undefined) return problems.badKey(CHALLENGE, 'unknown key');
   if (key.revoked) return problems.badKey(CHALLENGE, `key ${key.name} is revoked`);
-  if (key.expiresAt !== undefined && key.expiresAt <= exchange.at) return problems.badKey(CHALLENGE, `key ${key.name} has expired`);
+  if (key.expiresAt !== undefined && key.expiresAt <= exchange.at)
+    return problems.badKey(CHALLENGE, `key ${key.name} has expired`);
   if (key.tenant !== tenant) return problems.badKey(CHALLENGE, `key ${key.name} belongs to another tenant`);
   return { tenant, subject: key.name, roles: key.roles, method: 'api_key', binding: `api_key:${key.id}` };
 }

@@ -7,7 +7,10 @@ const PREFIX = 'spi_';
 const LIFETIME_MS = 60_000;
 
 /** A bearer value that identifies as `principal` for a minute. Never handed to people. */
-export function mintInternalToken(vault: Vault, principal: { tenant: string; subject: string; roles: readonly string[] }): string {
+export function mintInternalToken(
+  vault: Vault,
+  principal: { tenant: string; subject: string; roles: readonly string[] },
+): string {
   const plain = JSON.stringify([principal.tenant, principal.subject, principal.roles, Date.now() + LIFETIME_MS]);
   return PREFIX + vault.sealToken(Buffer.from(plain), CONTEXT);
 }

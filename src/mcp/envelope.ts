@@ -151,7 +151,8 @@ class Found {
     };
     if (!this.jsonrpc) refuse('"jsonrpc" must be "2.0"');
     if (id !== undefined && !this.isUsableId()) refuse('"id" must be a string or an integer');
-    if (this.method === undefined && !this.hasOutcome) refuse('a message needs a "method", or is a response with a "result" or an "error"');
+    if (this.method === undefined && !this.hasOutcome)
+      refuse('a message needs a "method", or is a response with a "result" or an "error"');
     if (this.method !== undefined && this.hasOutcome) refuse('a message is a request or a response, not both');
     if (this.hasOutcome && id === undefined) refuse('a response needs an "id"');
     if (this.params !== undefined && this.bytes[this.params.start] !== 0x7b) refuse('"params" must be an object');

@@ -68,11 +68,11 @@ const CONTROL = /[\x00-\x1f]/;
 function skipLongString(bytes: Buffer, from: number): number {
   let position = from;
   let checked = from;
-  let escape = bytes.indexOf(0x5c, position);
+  let backslash = bytes.indexOf(0x5c, position);
   for (;;) {
     const quote = bytes.indexOf(0x22, position);
     if (quote < 0) throw new JsonError('a string without an end', bytes.length);
-    if (escape < 0 || escape > quote) {
+    if (backslash < 0 || backslash > quote) {
       // Windows keep the copies that the regular expression works on small.
       for (; checked < quote; checked += 65536) {
         if (CONTROL.test(bytes.toString('latin1', checked, Math.min(quote, checked + 65536)))) {
@@ -81,8 +81,8 @@ function skipLongString(bytes: Buffer, from: number): number {
       }
       return quote + 1;
     }
-    position = skipEscape(bytes, escape);
-    escape = bytes.indexOf(0x5c, position);
+    position = skipEscape(bytes, backslash);
+    backslash = bytes.indexOf(0x5c, position);
   }
 }
 
@@ -116,7 +116,7 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
-const LITERALS = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' } as const;
+const LITERALS = { 116: 'true', 102: 'false', 110: 'null' } as const;
 
 /** Numbers and the three literals. */
 function skipScalar(bytes: Uint8Array, at: number): number {
@@ -242,7 +242,10 @@ function isRepeated(seen: string[], key: string): boolean {
     if (seen.includes(key)) return true;
   } else {
     let set = sets.get(seen);
-    if (set === undefined) sets.set(seen, (set = new Set(seen)));
+    if (set === undefined) {
+      set = new Set(seen);
+      sets.set(seen, set);
+    }
     if (set.has(key)) return true;
     set.add(key);
   }

@@ -12,7 +12,8 @@ export function splice(bytes: Buffer, edits: readonly Edit[]): Buffer {
   const parts: Buffer[] = [];
   let from = 0;
   for (const edit of ordered) {
-    if (edit.start < from || edit.end < edit.start || edit.end > bytes.length) throw new RangeError('edits overlap or lie outside');
+    if (edit.start < from || edit.end < edit.start || edit.end > bytes.length)
+      throw new RangeError('edits overlap or lie outside');
     parts.push(bytes.subarray(from, edit.start), typeof edit.with === 'string' ? Buffer.from(edit.with) : edit.with);
     from = edit.end;
   }

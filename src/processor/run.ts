@@ -1,7 +1,8 @@
 /** The processor role: wires the data plane to its sockets and to Postgres, and stops in order. */
-import { hostname } from 'node:os';
-import { isIP } from 'node:net';
+
 import { rm } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { AuditQueue } from '../audit/queue.ts';
 import { insertAuditEvents } from '../audit/store.ts';
 import { createVault } from '../credentials/vault.ts';
@@ -92,8 +93,16 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
     edgeThresholdBytes: ours ? EDGE_THRESHOLD_BYTES : undefined,
   };
   meters.gauge('sallyport_audit_queued', 'Audit rows waiting to be stored', () => audit.queued);
-  meters.gauge('sallyport_audit_dropped', 'Audit rows lost because Postgres was away for too long', () => audit.dropped);
-  meters.gauge('sallyport_upstream_sessions_cached', 'Upstream sessions this worker remembers', () => upstreamSessions.cached);
+  meters.gauge(
+    'sallyport_audit_dropped',
+    'Audit rows lost because Postgres was away for too long',
+    () => audit.dropped,
+  );
+  meters.gauge(
+    'sallyport_upstream_sessions_cached',
+    'Upstream sessions this worker remembers',
+    () => upstreamSessions.cached,
+  );
   meters.gauge('sallyport_revision', 'Configuration revision in force', () => feed.snapshot()?.revision ?? 0);
 
   // Envoy's health check connects to the socket: it opens only when there is something to serve.

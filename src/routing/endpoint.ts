@@ -19,7 +19,8 @@ export const findEndpoint: Step<World> = {
     const namespace = namespaceOf(head.path);
     const tenant = snapshot.tenants.get('default');
     const found = namespace === undefined ? undefined : tenant?.namespaces.get(namespace);
-    if (tenant === undefined || found === undefined) return refuse(problems.notFound(pathOnly(head.path).slice(0, 100)));
+    if (tenant === undefined || found === undefined)
+      return refuse(problems.notFound(pathOnly(head.path).slice(0, 100)));
     exchange.tenant = tenant;
     exchange.namespace = found;
     return undefined;

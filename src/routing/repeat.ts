@@ -10,7 +10,9 @@ import { upstreamHeaders, upstreamProblem } from './route.ts';
 
 const MAX_ANSWER_BYTES = 16 << 20;
 
-export type Repeated = { readonly status: number; readonly body: Buffer } | { readonly problem: Problem; readonly status: number };
+export type Repeated =
+  | { readonly status: number; readonly body: Buffer }
+  | { readonly problem: Problem; readonly status: number };
 
 /** `firstStatus`: what the upstream answered to the call on the lost session. */
 export async function repeatCall(

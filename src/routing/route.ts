@@ -78,6 +78,7 @@ export function upstreamProblem(connection: Connection, error: unknown): ReturnT
     if (error.status === 401 || error.status === 403) return problems.credential(connection.name, error.status);
     return problems.unavailable(connection.name, error.message, retry);
   }
-  if (error instanceof EgressError) return problems.unavailable(connection.name, `cannot be reached (${error.message})`, retry);
+  if (error instanceof EgressError)
+    return problems.unavailable(connection.name, `cannot be reached (${error.message})`, retry);
   throw error;
 }

@@ -45,7 +45,15 @@ export function createSessionIds(vault: Vault, now: () => number, cacheSize = 20
 }
 
 /** Short field names: the id travels with every request. */
-type Packed = readonly [id: string, tenant: string, namespace: string, binding: string, version: string, client: string, expires: number];
+type Packed = readonly [
+  id: string,
+  tenant: string,
+  namespace: string,
+  binding: string,
+  version: string,
+  client: string,
+  expires: number,
+];
 
 function pack(session: Session): Packed {
   const { id, tenant, namespace, binding, protocolVersion, clientName, expiresAt } = session;
@@ -54,6 +62,8 @@ function pack(session: Session): Packed {
 
 /** Only what this gateway sealed gets here, so its shape is known. */
 function unpack(plain: Buffer): Session {
-  const [id, tenant, namespace, binding, protocolVersion, clientName, expiresAt] = JSON.parse(plain.toString('utf8')) as Packed;
+  const [id, tenant, namespace, binding, protocolVersion, clientName, expiresAt] = JSON.parse(
+    plain.toString('utf8'),
+  ) as Packed;
   return { id, tenant, namespace, binding, protocolVersion, clientName, expiresAt };
 }

@@ -28,9 +28,14 @@ export const findSession: Step<World> = {
   },
 };
 
-function reasonAgainst(session: NonNullable<Exchange['session']>, exchange: Exchange, world: World): string | undefined {
+function reasonAgainst(
+  session: NonNullable<Exchange['session']>,
+  exchange: Exchange,
+  world: World,
+): string | undefined {
   if (session.binding !== exchange.principal?.binding) return 'session of another principal';
-  if (session.tenant !== exchange.tenant?.id || session.namespace !== exchange.namespace?.name) return 'session of another namespace';
+  if (session.tenant !== exchange.tenant?.id || session.namespace !== exchange.namespace?.name)
+    return 'session of another namespace';
   if (session.expiresAt <= exchange.at) return 'session expired';
   if (world.tombstones.has(session.id)) return 'session was ended';
   return undefined;

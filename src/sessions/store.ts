@@ -40,7 +40,9 @@ export function createSessionStore(database: Database): SessionStore {
          select gone.* from told left join gone on true`,
         [id, tenant, new Date(expiresAt), expiresAt],
       );
-      return rows.flatMap((row) => (row.connection_id === null ? [] : [{ connectionId: row.connection_id, sealed: row.sealed_id }]));
+      return rows.flatMap((row) =>
+        row.connection_id === null ? [] : [{ connectionId: row.connection_id, sealed: row.sealed_id }],
+      );
     },
   };
 }

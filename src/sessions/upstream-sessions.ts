@@ -29,7 +29,12 @@ export interface UpstreamSessions {
   readonly cached: number;
 }
 
-export function createUpstreamSessions(options: { vault: Vault; store: SessionStore; egress: Egress; log: Logger }): UpstreamSessions {
+export function createUpstreamSessions(options: {
+  vault: Vault;
+  store: SessionStore;
+  egress: Egress;
+  log: Logger;
+}): UpstreamSessions {
   const { vault, store, egress, log } = options;
   const cache = new LRUCache<string, UpstreamSession>({ max: CACHE_SIZE });
   const opening = new Map<string, Promise<UpstreamSession | undefined>>();
@@ -41,7 +46,8 @@ export function createUpstreamSessions(options: { vault: Vault; store: SessionSt
     let keys = keysBySession.get(session.id);
     if (keys === undefined) {
       if (keysBySession.size >= CACHE_SIZE) keysBySession.delete(keysBySession.keys().next().value as string);
-      keysBySession.set(session.id, (keys = new Set()));
+      keys = new Set();
+      keysBySession.set(session.id, keys);
     }
     keys.add(upstream.key);
     return upstream;
@@ -52,7 +58,11 @@ export function createUpstreamSessions(options: { vault: Vault; store: SessionSt
     const stored = await store.read(hash);
     const known = stored === undefined ? undefined : unseal(stored, key, connection.id);
     if (known !== undefined) return remember(session, known);
-    const handshake = await openSession(egress, connection, AbortSignal.timeout(Math.min(OPEN_TIMEOUT_MS, connection.timeoutMs)));
+    const handshake = await openSession(
+      egress,
+      connection,
+      AbortSignal.timeout(Math.min(OPEN_TIMEOUT_MS, connection.timeoutMs)),
+    );
     if (handshake.sessionId === undefined) return undefined;
     const mine = { key, id: handshake.sessionId, protocolVersion: handshake.protocolVersion };
     const pooled = connection.session === 'pooled';
@@ -71,7 +81,9 @@ export function createUpstreamSessions(options: { vault: Vault; store: SessionSt
   }
 
   const seal = (upstream: UpstreamSession, connectionId: string): Buffer =>
-    Buffer.from(vault.sealToken(Buffer.from(JSON.stringify([upstream.id, upstream.protocolVersion])), contextOf(connectionId)));
+    Buffer.from(
+      vault.sealToken(Buffer.from(JSON.stringify([upstream.id, upstream.protocolVersion])), contextOf(connectionId)),
+    );
 
   /** undefined: sealed under a secret key that is gone; as good as no session. */
   const unseal = (sealed: Buffer, key: string, connectionId: string): UpstreamSession | undefined => {
@@ -91,7 +103,9 @@ export function createUpstreamSessions(options: { vault: Vault; store: SessionSt
       .send(connection, { method: 'DELETE', path: connection.path, headers, signal: AbortSignal.timeout(5000) })
       .then((answer) => answer.body.resume())
       // Courtesy only: the upstream forgets an idle session by itself.
-      .catch((error: unknown) => log.debug({ connection: connection.name, error: String(error) }, 'upstream session was not ended'));
+      .catch((error: unknown) =>
+        log.debug({ connection: connection.name, error: String(error) }, 'upstream session was not ended'),
+      );
   };
 
   const single = (connection: Connection, session: Session, key: string): Promise<UpstreamSession | undefined> => {
@@ -117,7 +131,8 @@ export function createUpstreamSessions(options: { vault: Vault; store: SessionSt
       const hash = createHash('sha256').update(lost.key).digest();
       const stored = await store.read(hash);
       // Another call of this session may have replaced it already.
-      if (stored !== undefined && unseal(stored, lost.key, connection.id)?.id === lost.id) await store.remove(hash, stored);
+      if (stored !== undefined && unseal(stored, lost.key, connection.id)?.id === lost.id)
+        await store.remove(hash, stored);
       return single(connection, session, lost.key);
     },
     close(rows, connections) {

@@ -103,14 +103,21 @@ function compileNamespace(
   prefixing: 'always' | 'collision' | 'never',
 ): Namespace {
   const all = connections.flatMap((connection) =>
-    connection.catalog.tools.map((tool) => ({ connection: connection.name, tool: tool.name, value: { connection, tool } })),
+    connection.catalog.tools.map((tool) => ({
+      connection: connection.name,
+      tool: tool.name,
+      value: { connection, tool },
+    })),
   );
   const tools = new Map<string, NamespaceTool>();
   for (const [wireName, entry] of wireNames(all, prefixing)) tools.set(wireName, { wireName, ...entry.value });
   return { name, tenant, tools, connections };
 }
 
-const compileLists = (lists: AllowDeny): CompiledAllowDeny => ({ allow: lists.allow.map(glob), deny: lists.deny.map(glob) });
+const compileLists = (lists: AllowDeny): CompiledAllowDeny => ({
+  allow: lists.allow.map(glob),
+  deny: lists.deny.map(glob),
+});
 
 function compileSettings(settings: SettingsConfig): SnapshotSettings {
   const origins = settings.allowedOrigins.map((origin) => origin.toLowerCase());

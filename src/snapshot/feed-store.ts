@@ -8,7 +8,10 @@ import type { Catalog } from './snapshot.ts';
 const OVERLAP_MS = 10_000;
 
 /** The newest active revision, if it is newer than `known`. */
-export async function activeRevision({ pool }: Database, known: number): Promise<{ id: number; document: RevisionDocument } | undefined> {
+export async function activeRevision(
+  { pool }: Database,
+  known: number,
+): Promise<{ id: number; document: RevisionDocument } | undefined> {
   const { rows } = await pool.query<{ id: number; document: RevisionDocument }>(
     'select id, document from revisions where active_at is not null and id > $1 order by id desc limit 1',
     [known],
@@ -16,7 +19,10 @@ export async function activeRevision({ pool }: Database, known: number): Promise
   return rows[0];
 }
 
-export async function keysSince({ pool }: Database, seq: number): Promise<{ seq: number; hash: Buffer; record: KeyRecord }[]> {
+export async function keysSince(
+  { pool }: Database,
+  seq: number,
+): Promise<{ seq: number; hash: Buffer; record: KeyRecord }[]> {
   const { rows } = await pool.query<{
     id: string;
     tenant_id: string;
@@ -26,7 +32,9 @@ export async function keysSince({ pool }: Database, seq: number): Promise<{ seq:
     expires_at: Date | null;
     revoked_at: Date | null;
     seq: number;
-  }>('select id, tenant_id, name, hash, roles, expires_at, revoked_at, seq from api_keys where seq > $1 order by seq', [seq]);
+  }>('select id, tenant_id, name, hash, roles, expires_at, revoked_at, seq from api_keys where seq > $1 order by seq', [
+    seq,
+  ]);
   return rows.map((row) => ({
     seq: row.seq,
     hash: row.hash,
@@ -50,7 +58,10 @@ export async function tombstonesSince(
     [since],
   );
   const newest = rows.reduce((max, row) => Math.max(max, row.ended_at.getTime() - OVERLAP_MS), since.getTime());
-  return { ended: rows.map((row) => ({ id: row.session_id, expiresAt: row.expires_at.getTime() })), until: new Date(newest) };
+  return {
+    ended: rows.map((row) => ({ id: row.session_id, expiresAt: row.expires_at.getTime() })),
+    until: new Date(newest),
+  };
 }
 
 /** Catalogs that changed after `seq`, whole, and the highest seq seen. */
@@ -65,7 +76,10 @@ export async function catalogsSince(
     has_sessions: boolean;
     protocol_version: string | null;
     seq: number;
-  }>('select connection_id, state, last_error, has_sessions, protocol_version, seq from catalog_status where seq > $1', [seq]);
+  }>(
+    'select connection_id, state, last_error, has_sessions, protocol_version, seq from catalog_status where seq > $1',
+    [seq],
+  );
   if (rows.length === 0) return { changed: [], seq };
   const tools = await pool.query<{ connection_id: string; name: string; definition: string; digest: string }>(
     'select connection_id, name, definition, digest from catalog_tools where connection_id = any($1) order by connection_id, position',
@@ -90,7 +104,11 @@ export async function catalogsSince(
   return { changed, seq: rows.reduce((max, row) => Math.max(max, row.seq), seq) };
 }
 
-export async function announceReplica({ pool }: Database, replica: { id: string; role: string }, revision: number): Promise<void> {
+export async function announceReplica(
+  { pool }: Database,
+  replica: { id: string; role: string },
+  revision: number,
+): Promise<void> {
   await pool.query(
     `insert into replicas (id, role, revision, seen_at) values ($1, $2, $3, now())
      on conflict (id) do update set role = excluded.role, revision = excluded.revision, seen_at = now()`,

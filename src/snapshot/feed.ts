@@ -2,10 +2,11 @@
  * Keeps one process's snapshot, keys and tombstones current: told by NOTIFY, and looking by itself every second in
  * case a notification was lost. While Postgres is away the last snapshot keeps serving.
  */
-import { readSecrets, type SecretValues } from '../credentials/store.ts';
-import { brokenInjection, injectionOf } from '../credentials/injection.ts';
-import type { Vault } from '../credentials/vault.ts';
+
 import { joinSecrets } from '../config/secrets.ts';
+import { brokenInjection, injectionOf } from '../credentials/injection.ts';
+import { readSecrets, type SecretValues } from '../credentials/store.ts';
+import type { Vault } from '../credentials/vault.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
 import type { Database } from '../storage/database.ts';
@@ -116,7 +117,10 @@ class FeedState {
         this.failing = false;
       } catch (error) {
         if (!this.failing) {
-          this.options.log.warn({ error: (error as Error).message }, 'the configuration could not be read; the last one keeps serving');
+          this.options.log.warn(
+            { error: (error as Error).message },
+            'the configuration could not be read; the last one keeps serving',
+          );
         }
         this.failing = true;
       }
@@ -158,13 +162,18 @@ class FeedState {
         continue;
       }
       try {
-        const values: SecretValues | undefined = (await readSecrets(database.kysely, vault, [credentialId])).get(credentialId);
+        const values: SecretValues | undefined = (await readSecrets(database.kysely, vault, [credentialId])).get(
+          credentialId,
+        );
         // The row went with a newer revision, which is on its way.
         if (values === undefined) injections.set(id, brokenInjection(credentialId, 'its secrets were replaced'));
         else injections.set(id, injectionOf(joinSecrets(config, values), credentialId));
       } catch (error) {
         if ((error as Error).name !== 'VaultError') throw error;
-        this.options.log.error({ connection: name, error: (error as Error).message }, 'a credential cannot be opened; its connection is refused');
+        this.options.log.error(
+          { connection: name, error: (error as Error).message },
+          'a credential cannot be opened; its connection is refused',
+        );
         injections.set(id, brokenInjection(credentialId, 'its secrets cannot be opened with SALLYPORT_SECRET_KEY'));
       }
     }

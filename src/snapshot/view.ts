@@ -22,19 +22,29 @@ const views = new WeakMap<Namespace, Map<Persona | undefined, View>>();
 /** Built at first use, kept as long as the snapshot that holds the namespace. */
 export function viewOf(namespace: Namespace, persona: Persona | undefined): View {
   let byPersona = views.get(namespace);
-  if (byPersona === undefined) views.set(namespace, (byPersona = new Map()));
+  if (byPersona === undefined) {
+    byPersona = new Map();
+    views.set(namespace, byPersona);
+  }
   let view = byPersona.get(persona);
-  if (view === undefined) byPersona.set(persona, (view = buildView(namespace, persona)));
+  if (view === undefined) {
+    view = buildView(namespace, persona);
+    byPersona.set(persona, view);
+  }
   return view;
 }
 
 function buildView(namespace: Namespace, persona: Persona | undefined): View {
-  const tools = [...namespace.tools.values()].filter((tool) => decide(persona, tool.wireName, tool.connection.name).allowed);
+  const tools = [...namespace.tools.values()].filter(
+    (tool) => decide(persona, tool.wireName, tool.connection.name).allowed,
+  );
   const pages: Buffer[] = [];
   let page: Buffer[] = [];
   let size = 0;
   const close = (): void => {
-    pages.push(Buffer.concat([Buffer.from('"tools":['), ...page.flatMap((tool, i) => (i === 0 ? [tool] : [COMMA, tool])), END]));
+    pages.push(
+      Buffer.concat([Buffer.from('"tools":['), ...page.flatMap((tool, i) => (i === 0 ? [tool] : [COMMA, tool])), END]),
+    );
     page = [];
     size = 0;
   };
@@ -59,7 +69,8 @@ function renamed({ tool, wireName }: NamespaceTool): Buffer {
   if (tool.name === wireName) return bytes;
   let edited: Buffer = bytes;
   walkObject(bytes, bytes.indexOf('{'), 1, (key, start, end) => {
-    if (key === 'name' && stringAt(bytes, start, end) === tool.name) edited = splice(bytes, [{ start, end, with: JSON.stringify(wireName) }]);
+    if (key === 'name' && stringAt(bytes, start, end) === tool.name)
+      edited = splice(bytes, [{ start, end, with: JSON.stringify(wireName) }]);
   });
   return edited;
 }

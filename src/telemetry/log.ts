@@ -8,7 +8,17 @@ export function createLogger(role: string, level: string): Logger {
     {
       level,
       base: { role, pid: process.pid },
-      redact: ['token', 'key', 'authorization', 'secret', 'password', '*.token', '*.authorization', '*.secret', '*.password'],
+      redact: [
+        'token',
+        'key',
+        'authorization',
+        'secret',
+        'password',
+        '*.token',
+        '*.authorization',
+        '*.secret',
+        '*.password',
+      ],
       timestamp: pino.stdTimeFunctions.isoTime,
     },
     pino.destination({ fd: 2, sync: true }),

@@ -20,7 +20,9 @@ export function createMeters(): Meters {
   const reader = new PullReader();
   const provider = new MeterProvider({ readers: [reader] });
   const meter = provider.getMeter('sallyport');
-  const calls: Counter = meter.createCounter('sallyport_exchanges_total', { description: 'MCP requests by method, verdict and connection' });
+  const calls: Counter = meter.createCounter('sallyport_exchanges_total', {
+    description: 'MCP requests by method, verdict and connection',
+  });
   const duration: Histogram = meter.createHistogram('sallyport_exchange_duration_seconds', {
     description: 'Time from request headers to the end of the response',
     unit: 's',
@@ -31,7 +33,10 @@ export function createMeters(): Meters {
     const known = METHODS.has(method) ? method : 'other';
     const key = `${known} ${verdict} ${connection ?? ''}`;
     let made = attributes.get(key);
-    if (made === undefined) attributes.set(key, (made = { method: known, verdict, connection: connection ?? '' }));
+    if (made === undefined) {
+      made = { method: known, verdict, connection: connection ?? '' };
+      attributes.set(key, made);
+    }
     return made;
   };
   const serializer = new PrometheusSerializer('', false);

@@ -149,7 +149,6 @@ export function checkValue(rules: FieldRules | undefined, kind: string, value: u
 }
 
 /** PGV's HTTP_HEADER_NAME and HTTP_HEADER_VALUE with `strict: false`, the only form that Envoy's fields use. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the rule is about
 const LINE_BREAK = /[\u0000\n\r]/;
 
 const nanoseconds = (time: Time): bigint => BigInt(time.seconds ?? 0) * 1_000_000_000n + BigInt(time.nanos ?? 0);

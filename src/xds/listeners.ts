@@ -129,6 +129,8 @@ const extProc = {
     allow_mode_override: true,
     failure_mode_allow: false,
     message_timeout: '15s',
+    // A call that is repeated on a new upstream session asks for as long as the call may take.
+    max_message_timeout: '3600s',
     mutation_rules: { allow_all_routing: true },
     status_on_error: { code: 'ServiceUnavailable' },
     metadata_options: { receiving_namespaces: { untyped: ['sallyport'] } },

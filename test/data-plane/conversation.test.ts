@@ -2,7 +2,8 @@ import t from 'tap';
 import { MAX_DEPTH } from '../../src/mcp/json.ts';
 import { stage } from '../support/conversation.ts';
 
-const call = (name: string, args = '{}', id = '1') => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}","arguments":${args}}}`;
+const call = (name: string, args = '{}', id = '1') =>
+  `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}","arguments":${args}}}`;
 const PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
 
 t.test('initialize opens a session; the list shows what the persona may use', async (t) => {
@@ -12,16 +13,25 @@ t.test('initialize opens a session; the list shows what the persona may use', as
   const list = await s.send('{"jsonrpc":"2.0","id":"a","method":"tools/list"}', { 'mcp-session-id': session });
   t.equal(list.status, 200);
   t.equal(list.json.id, 'a');
-  t.same((list.json.result?.tools as { name: string }[]).map((tool) => tool.name), ['crm__get', 'files__read', 'files__delete']);
+  t.same(
+    ((list.json.result?.tools ?? []) as { name: string }[]).map((tool) => tool.name),
+    ['crm__get', 'files__read', 'files__delete'],
+  );
 
   const reader = s.addKey('reader-key', ['reader']);
   const as = { authorization: `Bearer ${reader}` };
   const mine = await s.initialize(as);
   const seen = await s.send('{"jsonrpc":"2.0","id":1,"method":"tools/list"}', { ...as, 'mcp-session-id': mine });
-  t.same((seen.json.result?.tools as { name: string }[]).map((tool) => tool.name), ['files__read']);
+  t.same(
+    ((seen.json.result?.tools ?? []) as { name: string }[]).map((tool) => tool.name),
+    ['files__read'],
+  );
   const nobody = s.addKey('nobody', ['unheard-of']);
   const none = { authorization: `Bearer ${nobody}` };
-  const empty = await s.send('{"jsonrpc":"2.0","id":1,"method":"tools/list"}', { ...none, 'mcp-session-id': await s.initialize(none) });
+  const empty = await s.send('{"jsonrpc":"2.0","id":1,"method":"tools/list"}', {
+    ...none,
+    'mcp-session-id': await s.initialize(none),
+  });
   t.same(empty.json.result, { tools: [] }, 'no persona sees nothing');
 });
 
@@ -47,7 +57,13 @@ t.test('a call is forwarded with path, route, credential and name replaced, and 
   });
   t.equal(forwarded?.body?.toString(), body.replace('crm__get', 'get'), 'every other byte is the same');
   t.equal(forwarded?.set['content-length'], String(body.length - 5));
-  t.same([...(forwarded?.removed ?? [])].sort(), ['accept-encoding', 'cookie', 'last-event-id', 'mcp-session-id', 'x-forwarded-for']);
+  t.same([...(forwarded?.removed ?? [])].sort(), [
+    'accept-encoding',
+    'cookie',
+    'last-event-id',
+    'mcp-session-id',
+    'x-forwarded-for',
+  ]);
 });
 
 t.test('a tool outside the persona and one that does not exist read the same', async (t) => {
@@ -64,7 +80,14 @@ t.test('a tool outside the persona and one that does not exist read the same', a
   }
   const calls = s.rows.filter((row) => row.method === 'tools/call');
   t.match(calls, [
-    { verdict: 'denied', tool: 'files__delete', rule: 'persona reader: tools deny', pattern: '*__delete', persona: 'reader', subject: 'k' },
+    {
+      verdict: 'denied',
+      tool: 'files__delete',
+      rule: 'persona reader: tools deny',
+      pattern: '*__delete',
+      persona: 'reader',
+      subject: 'k',
+    },
     { verdict: 'denied', tool: 'crm__get', rule: 'persona reader: tools default', pattern: null },
     { verdict: 'denied', tool: 'nope__x', rule: 'no_tool', reason: 'no such tool in this namespace' },
   ]);
@@ -96,11 +119,19 @@ t.test('sessions belong to one principal and one namespace, end, and expire', as
   const other = { authorization: `Bearer ${s.addKey('other', ['admin'])}` };
   t.equal((await s.send(list, {})).status, 400, 'no session id');
   t.equal((await s.send(list, { ...other, 'mcp-session-id': session })).status, 404, 'of another principal');
-  t.equal((await s.send(list, { ':path': '/docs/mcp', 'mcp-session-id': session })).status, 404, 'of another namespace');
+  t.equal(
+    (await s.send(list, { ':path': '/docs/mcp', 'mcp-session-id': session })).status,
+    404,
+    'of another namespace',
+  );
   const last = session.slice(-2) === 'AA' ? 'BB' : 'AA';
   t.equal((await s.send(list, { 'mcp-session-id': session.slice(0, -2) + last })).status, 404, 'tampered with');
   t.equal((await s.send(list, { 'mcp-session-id': 'x'.repeat(5000) })).status, 404, 'far too long');
-  t.equal((await s.send(list, { 'mcp-session-id': session, 'mcp-protocol-version': '1999-01-01' })).status, 400, 'an unknown revision');
+  t.equal(
+    (await s.send(list, { 'mcp-session-id': session, 'mcp-protocol-version': '1999-01-01' })).status,
+    400,
+    'an unknown revision',
+  );
   t.equal((await s.send(list, { 'mcp-session-id': session })).status, 200, 'still good');
   const deleted = await s.send(undefined, { ':method': 'DELETE', ...other, 'mcp-session-id': session });
   t.equal(deleted.status, 404, 'nobody else can end it');
@@ -119,7 +150,13 @@ t.test('bad requests get a status and a sentence, never a crash', async (t) => {
     ['an empty body', '', {}, 400, -32700],
     ['a batch', `[${PING}]`, {}, 400, -32600],
     ['a repeated key', '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}', {}, 400, -32600],
-    ['deep nesting', `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}}}`, {}, 400, -32600],
+    [
+      'deep nesting',
+      `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":${'['.repeat(MAX_DEPTH)}${']'.repeat(MAX_DEPTH)}}}`,
+      {},
+      400,
+      -32600,
+    ],
     ['a wrong content type', PING, { 'content-type': 'text/plain' }, 415, -32000],
     ['no content type', PING, { 'content-type': undefined }, 415, -32000],
     ['an Accept without JSON', PING, { accept: 'text/html' }, 406, -32000],
@@ -130,9 +167,21 @@ t.test('bad requests get a status and a sentence, never a crash', async (t) => {
     ['a foreign origin', PING, { origin: 'https://evil.example' }, 403, -32000],
     ['PUT', PING, { ':method': 'PUT' }, 405, -32000],
     ['an unknown method', '{"jsonrpc":"2.0","id":1,"method":"nope/nope"}', { 'mcp-session-id': session }, 200, -32601],
-    ['tools/call without a name', '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}', { 'mcp-session-id': session }, 200, -32602],
+    [
+      'tools/call without a name',
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}',
+      { 'mcp-session-id': session },
+      200,
+      -32602,
+    ],
     ['arguments that are no object', call('crm__get', '[1]'), { 'mcp-session-id': session }, 200, -32602],
-    ['a forged cursor', '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}', { 'mcp-session-id': session }, 200, -32602],
+    [
+      'a forged cursor',
+      '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}',
+      { 'mcp-session-id': session },
+      200,
+      -32602,
+    ],
   ];
   for (const [name, body, headers, status, code] of cases) {
     const answer = await s.send(body, headers);
@@ -142,15 +191,29 @@ t.test('bad requests get a status and a sentence, never a crash', async (t) => {
     t.ok((answer.json.error?.message ?? '').length > 20, `${name}: ${answer.json.error?.message}`);
   }
   t.equal((await s.send(undefined, {})).status, 405, 'GET');
-  t.equal((await s.send('{"jsonrpc":"2.0","method":"notifications/initialized"}', { 'mcp-session-id': session })).status, 202);
+  t.equal(
+    (await s.send('{"jsonrpc":"2.0","method":"notifications/initialized"}', { 'mcp-session-id': session })).status,
+    202,
+  );
 });
 
 t.test('what is recorded is masked', async (t) => {
   const s = stage();
   const session = await s.initialize();
-  await s.send(call('files__read', '{"path":"/x","api_key":"hunter2","deep":[{"Client-Secret":"hunter2"}],"long":"'.concat('y'.repeat(20_000), '"}')), { 'mcp-session-id': session });
+  await s.send(
+    call(
+      'files__read',
+      '{"path":"/x","api_key":"hunter2","deep":[{"Client-Secret":"hunter2"}],"long":"'.concat('y'.repeat(20_000), '"}'),
+    ),
+    { 'mcp-session-id': session },
+  );
   const row = s.rows.find((one) => one.tool === 'files__read');
-  t.match(row?.arguments, { path: '/x', api_key: '[REDACTED]', deep: [{ 'Client-Secret': '[REDACTED]' }], long: '[TRUNCATED: 20000 bytes]' });
+  t.match(row?.arguments, {
+    path: '/x',
+    api_key: '[REDACTED]',
+    deep: [{ 'Client-Secret': '[REDACTED]' }],
+    long: '[TRUNCATED: 20000 bytes]',
+  });
   t.match(row?.arguments_sha256, /^[0-9a-f]{64}$/);
   t.notMatch(JSON.stringify(s.rows), /hunter2|upstream-secret/);
   t.notOk(JSON.stringify(s.rows).includes(s.key), 'nor is the key');

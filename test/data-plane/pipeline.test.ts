@@ -22,7 +22,8 @@ t.test('every step finds what it needs when its turn comes', async (t) => {
 
 t.test('what security rests on stands where it must', async (t) => {
   const names = [...onHeaders, ...onBody].map((step) => step.name);
-  const order = (first: string, second: string) => t.ok(names.indexOf(first) < names.lastIndexOf(second) && names.includes(first), `${first} before ${second}`);
+  const order = (first: string, second: string) =>
+    t.ok(names.indexOf(first) < names.lastIndexOf(second) && names.includes(first), `${first} before ${second}`);
   order('identify', 'parse envelope');
   order('parse envelope', 'resolve tool');
   order('find session', 'authorise');

@@ -23,7 +23,10 @@ const line = fc.oneof(
   fc.constantFrom('event: message', ': keep-alive', 'id: 7', 'retry: 10', 'data', 'database: x'),
 );
 const stream = fc
-  .tuple(fc.array(fc.array(line, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }), fc.constantFrom('\n', '\r\n'))
+  .tuple(
+    fc.array(fc.array(line, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
+    fc.constantFrom('\n', '\r\n'),
+  )
   .map(([events, end]) => events.map((lines) => lines.map((l) => l + end).join('') + end).join(''));
 
 t.test('however a stream is cut, the same events come out, byte for byte', async () => {
@@ -47,7 +50,9 @@ t.test('the data of each event is what eventsource-parser reads', async () => {
       const expected: string[] = [];
       const parser = createParser({ onEvent: (event) => expected.push(event.data) });
       parser.feed(text);
-      const actual = split(text, []).events.map((event) => eventData(event)?.toString()).filter((data) => data !== undefined);
+      const actual = split(text, [])
+        .events.map((event) => eventData(event)?.toString())
+        .filter((data) => data !== undefined);
       return JSON.stringify(actual) === JSON.stringify(expected);
     }),
     { numRuns: 3000 },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { type Envelope, EnvelopeError, idText, parseEnvelope } from '../../src/mcp/envelope.ts';
+import { type Envelope, type EnvelopeError, idText, parseEnvelope } from '../../src/mcp/envelope.ts';
 import { JsonError, MAX_DEPTH, skipSpace, skipValue } from '../../src/mcp/json.ts';
 import { splice } from '../../src/mcp/splice.ts';
 
@@ -29,18 +29,56 @@ t.test('the scanner takes exactly what JSON.parse takes', async () => {
     fc.property(fc.json({ maxDepth: 6 }), (text) => accepts(text)),
     { numRuns: 2000 },
   );
-  const alphabet = ['{', '}', '[', ']', '"', ':', ',', '\\', 'u', '0', '1', '-', '.', 'e', 'E', '+', 't', 'true', 'null', 'false', ' ', '\n', 'a', '\u0001', 'é', '\\n', '\\u00e9', '\\ud800'];
+  const alphabet = [
+    '{',
+    '}',
+    '[',
+    ']',
+    '"',
+    ':',
+    ',',
+    '\\',
+    'u',
+    '0',
+    '1',
+    '-',
+    '.',
+    'e',
+    'E',
+    '+',
+    't',
+    'true',
+    'null',
+    'false',
+    ' ',
+    '\n',
+    'a',
+    '\u0001',
+    'é',
+    '\\n',
+    '\\u00e9',
+    '\\ud800',
+  ];
   fc.assert(
-    fc.property(fc.array(fc.constantFrom(...alphabet), { maxLength: 24 }), (parts) => accepts(parts.join('')) === parses(parts.join(''))),
+    fc.property(
+      fc.array(fc.constantFrom(...alphabet), { maxLength: 24 }),
+      (parts) => accepts(parts.join('')) === parses(parts.join('')),
+    ),
     { numRuns: 20_000 },
   );
   // Mutations of real JSON reach the corners that random text does not.
   fc.assert(
-    fc.property(fc.json({ maxDepth: 4 }), fc.nat(), fc.constantFrom(...alphabet), fc.boolean(), (text, at, part, insert) => {
-      const i = at % (text.length + 1);
-      const mutated = text.slice(0, i) + (insert ? part : '') + text.slice(i + (insert ? 0 : 1));
-      return accepts(mutated) === parses(mutated);
-    }),
+    fc.property(
+      fc.json({ maxDepth: 4 }),
+      fc.nat(),
+      fc.constantFrom(...alphabet),
+      fc.boolean(),
+      (text, at, part, insert) => {
+        const i = at % (text.length + 1);
+        const mutated = text.slice(0, i) + (insert ? part : '') + text.slice(i + (insert ? 0 : 1));
+        return accepts(mutated) === parses(mutated);
+      },
+    ),
     { numRuns: 20_000 },
   );
 });
@@ -73,12 +111,17 @@ t.test('an envelope keeps ids as they were written', async (t) => {
 });
 
 t.test('names, cursors and arguments are found whatever the order and the escapes', async (t) => {
-  const text = ' {"params" : {"_meta":{"progressToken":1}, "arguments" : {"n": 9007199254740993}, "n\\u0061me":"a\\"b"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"} ';
+  const text =
+    ' {"params" : {"_meta":{"progressToken":1}, "arguments" : {"n": 9007199254740993}, "n\\u0061me":"a\\"b"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"} ';
   const envelope = call(text);
   t.equal(envelope.name, 'a"b');
   t.equal(text.slice(envelope.nameSpan?.start, envelope.nameSpan?.end), '"a\\"b"');
   t.equal(text.slice(envelope.arguments?.start, envelope.arguments?.end), '{"n": 9007199254740993}');
-  t.equal(call('{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":""}}').cursor, '', 'an empty cursor is a cursor');
+  t.equal(
+    call('{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":""}}').cursor,
+    '',
+    'an empty cursor is a cursor',
+  );
 });
 
 t.test('what two parsers could read differently is refused', async (t) => {
@@ -103,21 +146,35 @@ t.test('what two parsers could read differently is refused', async (t) => {
     ['\ufeff{"jsonrpc":"2.0","id":1,"method":"ping"}', 'parse'],
   ];
   for (const [text, code] of cases) t.throws(() => call(text), { code }, text.slice(0, 60));
-  t.throws(() => parseEnvelope(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), { code: 'parse' }, 'invalid UTF-8');
+  t.throws(
+    () => parseEnvelope(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])),
+    { code: 'parse' },
+    'invalid UTF-8',
+  );
   const many = Array.from({ length: 3000 }, (_, i) => `"k${i}":1`).join(',');
-  t.throws(() => call(`{"jsonrpc":"2.0","id":1,"method":"ping",${many},"k7":2}`), { code: 'invalid' }, 'also among thousands');
+  t.throws(
+    () => call(`{"jsonrpc":"2.0","id":1,"method":"ping",${many},"k7":2}`),
+    { code: 'invalid' },
+    'also among thousands',
+  );
 });
 
 t.test('splicing a name keeps every other byte', async () => {
   fc.assert(
-    fc.property(fc.json({ maxDepth: 4 }), fc.string(), fc.string(), fc.constantFrom('', ' ', '\n\t'), (json, from, to, space) => {
-      const before = `{"jsonrpc":"2.0",${space}"id":${space}9007199254740993,"method":"tools/call","params":{"x":${json},"name":`;
-      const after = `${space},"arguments":{"deep":${json}}}}${space}`;
-      const envelope = call(`${before}${JSON.stringify(from)}${after}`);
-      if (envelope.nameSpan === undefined) return false;
-      const spliced = splice(envelope.bytes, [{ ...envelope.nameSpan, with: JSON.stringify(to) }]);
-      return envelope.name === from && spliced.toString() === `${before}${JSON.stringify(to)}${after}`;
-    }),
+    fc.property(
+      fc.json({ maxDepth: 4 }),
+      fc.string(),
+      fc.string(),
+      fc.constantFrom('', ' ', '\n\t'),
+      (json, from, to, space) => {
+        const before = `{"jsonrpc":"2.0",${space}"id":${space}9007199254740993,"method":"tools/call","params":{"x":${json},"name":`;
+        const after = `${space},"arguments":{"deep":${json}}}}${space}`;
+        const envelope = call(`${before}${JSON.stringify(from)}${after}`);
+        if (envelope.nameSpan === undefined) return false;
+        const spliced = splice(envelope.bytes, [{ ...envelope.nameSpan, with: JSON.stringify(to) }]);
+        return envelope.name === from && spliced.toString() === `${before}${JSON.stringify(to)}${after}`;
+      },
+    ),
     { numRuns: 1000 },
   );
 });

@@ -9,7 +9,12 @@ interface Lists {
   deny?: string[];
 }
 
-function persona(name: string, tools: Lists, connections: Lists = { allow: ['*'] }, extra: Partial<Persona> = {}): Persona {
+function persona(
+  name: string,
+  tools: Lists,
+  connections: Lists = { allow: ['*'] },
+  extra: Partial<Persona> = {},
+): Persona {
   const compile = ({ allow = [], deny = [] }: Lists) => ({ allow: allow.map(glob), deny: deny.map(glob) });
   return {
     name,
@@ -24,12 +29,29 @@ function persona(name: string, tools: Lists, connections: Lists = { allow: ['*']
 }
 
 t.test('every combination of allow, deny and default, for tool and connection', async (t) => {
-  const lists: Record<string, Lists> = { allow: { allow: ['x*'] }, deny: { allow: ['x*'], deny: ['x*'] }, default: { allow: ['other'] } };
+  const lists: Record<string, Lists> = {
+    allow: { allow: ['x*'] },
+    deny: { allow: ['x*'], deny: ['x*'] },
+    default: { allow: ['other'] },
+  };
   for (const [toolList, tools] of Object.entries(lists)) {
     for (const [connectionList, connections] of Object.entries(lists)) {
       const decision = decide(persona('p', tools, connections), 'x__tool', 'x');
-      t.equal(decision.allowed, toolList === 'allow' && connectionList === 'allow', `tool ${toolList}, connection ${connectionList}`);
-      const decider = toolList === 'deny' ? 'tools' : connectionList === 'deny' ? 'connections' : toolList === 'default' ? 'tools' : connectionList === 'default' ? 'connections' : 'tools';
+      t.equal(
+        decision.allowed,
+        toolList === 'allow' && connectionList === 'allow',
+        `tool ${toolList}, connection ${connectionList}`,
+      );
+      const decider =
+        toolList === 'deny'
+          ? 'tools'
+          : connectionList === 'deny'
+            ? 'connections'
+            : toolList === 'default'
+              ? 'tools'
+              : connectionList === 'default'
+                ? 'connections'
+                : 'tools';
       t.equal(decision.list, decider);
       if (decision.source !== 'default') t.equal(decision.pattern, 'x*');
     }
@@ -41,12 +63,23 @@ t.test('adding a deny never widens access', async () => {
   const pattern = fc.stringMatching(/^[ab_*?]{1,6}$/);
   const name = fc.stringMatching(/^[ab_]{1,8}$/);
   fc.assert(
-    fc.property(fc.array(pattern, { maxLength: 4 }), fc.array(pattern, { maxLength: 4 }), pattern, name, name, (allow, deny, more, tool, connection) => {
-      const before = decide(persona('p', { allow, deny }), tool, connection).allowed;
-      const after = decide(persona('p', { allow, deny: [...deny, more] }), tool, connection).allowed;
-      const narrowed = decide(persona('p', { allow, deny }, { allow: ['*'], deny: [more] }), tool, connection).allowed;
-      return (before || !after) && (before || !narrowed);
-    }),
+    fc.property(
+      fc.array(pattern, { maxLength: 4 }),
+      fc.array(pattern, { maxLength: 4 }),
+      pattern,
+      name,
+      name,
+      (allow, deny, more, tool, connection) => {
+        const before = decide(persona('p', { allow, deny }), tool, connection).allowed;
+        const after = decide(persona('p', { allow, deny: [...deny, more] }), tool, connection).allowed;
+        const narrowed = decide(
+          persona('p', { allow, deny }, { allow: ['*'], deny: [more] }),
+          tool,
+          connection,
+        ).allowed;
+        return (before || !after) && (before || !narrowed);
+      },
+    ),
     { numRuns: 5000 },
   );
 });

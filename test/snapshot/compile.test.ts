@@ -24,9 +24,20 @@ const tool = (name: string, extra = ''): CatalogTool => ({
   digest: name,
 });
 
-const catalog = (tools: CatalogTool[]): Catalog => ({ state: 'ready', lastError: undefined, hasSessions: false, protocolVersion: '2025-11-25', tools });
+const catalog = (tools: CatalogTool[]): Catalog => ({
+  state: 'ready',
+  lastError: undefined,
+  hasSessions: false,
+  protocolVersion: '2025-11-25',
+  tools,
+});
 
-function snapshot(toolsA: CatalogTool[], toolsB: CatalogTool[], prefix: 'always' | 'collision' | 'never', deny: string[] = []) {
+function snapshot(
+  toolsA: CatalogTool[],
+  toolsB: CatalogTool[],
+  prefix: 'always' | 'collision' | 'never',
+  deny: string[] = [],
+) {
   return compileSnapshot({
     revision: 7,
     document: {
@@ -37,11 +48,23 @@ function snapshot(toolsA: CatalogTool[], toolsB: CatalogTool[], prefix: 'always'
           connections: [
             { id: '1', name: 'b', config: connection('http://127.0.0.1:1/mcp?v=1'), credentialId: null },
             { id: '2', name: 'a', config: connection('https://u.example/mcp'), credentialId: null },
-            { id: '3', name: 'off', config: { ...connection('http://127.0.0.1:3/'), enabled: false }, credentialId: null },
+            {
+              id: '3',
+              name: 'off',
+              config: { ...connection('http://127.0.0.1:3/'), enabled: false },
+              credentialId: null,
+            },
           ],
           namespaces: [{ name: 'default', connections: ['*'], prefix, presentation: 'flat' }],
           personas: [
-            { name: 'all', roles: ['r'], subjects: [], priority: 0, tools: { allow: ['*'], deny }, connections: { allow: ['*'], deny: [] } },
+            {
+              name: 'all',
+              roles: ['r'],
+              subjects: [],
+              priority: 0,
+              tools: { allow: ['*'], deny },
+              connections: { allow: ['*'], deny: [] },
+            },
           ],
         },
       ],
@@ -69,7 +92,9 @@ t.test('connections, their paths and their order', async (t) => {
 });
 
 t.test('prefixing', async (t) => {
-  const names = (prefix: 'always' | 'collision' | 'never') => [...namespaceOf(snapshot([tool('x')], [tool('x'), tool('y')], prefix)).namespace.tools.keys()];
+  const names = (prefix: 'always' | 'collision' | 'never') => [
+    ...namespaceOf(snapshot([tool('x')], [tool('x'), tool('y')], prefix)).namespace.tools.keys(),
+  ];
   t.same(names('collision'), ['a__x', 'b__x', 'y']);
   const never = names('never');
   t.equal(never[0], 'x');
@@ -78,15 +103,28 @@ t.test('prefixing', async (t) => {
 });
 
 t.test('every tool gets a name that clients accept, whatever the upstream calls it', async (t) => {
-  const odd = ['a'.repeat(100), `${'a'.repeat(99)}b`, 'with space', 'with/slash', 'ümlaut', 'sallyport_call_tool', 'ok.name-1'];
-  const named = wireNames(odd.map((name) => ({ connection: 'conn', tool: name, value: name })), 'never');
+  const odd = [
+    'a'.repeat(100),
+    `${'a'.repeat(99)}b`,
+    'with space',
+    'with/slash',
+    'ümlaut',
+    'sallyport_call_tool',
+    'ok.name-1',
+  ];
+  const named = wireNames(
+    odd.map((name) => ({ connection: 'conn', tool: name, value: name })),
+    'never',
+  );
   t.equal(named.size, odd.length);
   for (const [name] of named) t.match(name, new RegExp(`^(?!sallyport_)[A-Za-z0-9_.-]{1,${MAX_WIRE_NAME}}$`));
   t.equal(named.get('ok.name-1')?.tool, 'ok.name-1');
 });
 
 t.test('a view is the upstream bytes with the name replaced, filtered by persona, in pages', async (t) => {
-  const { tenant, namespace } = namespaceOf(snapshot([tool('x', ',"_meta":{"name":"inner"}')], [tool('y')], 'always', ['b__*']));
+  const { tenant, namespace } = namespaceOf(
+    snapshot([tool('x', ',"_meta":{"name":"inner"}')], [tool('y')], 'always', ['b__*']),
+  );
   const view = viewOf(namespace, tenant.personas[0]);
   t.equal(view.pages.length, 1);
   t.equal(
@@ -95,10 +133,19 @@ t.test('a view is the upstream bytes with the name replaced, filtered by persona
   );
   t.equal(viewOf(namespace, tenant.personas[0]), view, 'built once');
   t.equal(viewOf(namespace, undefined).pages[0]?.toString(), '"tools":[]', 'no persona sees nothing');
-  const many = namespaceOf(snapshot(Array.from({ length: 2500 }, (_, i) => tool(`t${i}`)), [], 'always'));
+  const many = namespaceOf(
+    snapshot(
+      Array.from({ length: 2500 }, (_, i) => tool(`t${i}`)),
+      [],
+      'always',
+    ),
+  );
   const pages = viewOf(many.namespace, many.tenant.personas[0]).pages;
   t.equal(pages.length, 3);
-  t.equal(pages.reduce((sum, page) => sum + (JSON.parse(`{${page}}`) as { tools: unknown[] }).tools.length, 0), 2500);
+  t.equal(
+    pages.reduce((sum, page) => sum + (JSON.parse(`{${page}}`) as { tools: unknown[] }).tools.length, 0),
+    2500,
+  );
 });
 
 t.test('hosts and origins come from the public URL', async (t) => {

@@ -25,8 +25,14 @@ export interface Played {
   readonly headers: Record<string, string>;
   readonly text: string;
   /** The body as JSON; {} if it is none. */
-  readonly json: Record<string, unknown> & { error?: { code: number; message: string }; result?: Record<string, unknown>; id?: unknown };
-  readonly forwarded: { readonly set: Record<string, string>; readonly removed: readonly string[]; readonly body: Buffer | undefined } | undefined;
+  readonly json: Record<string, unknown> & {
+    error?: { code: number; message: string };
+    result?: Record<string, unknown>;
+    id?: unknown;
+  };
+  readonly forwarded:
+    | { readonly set: Record<string, string>; readonly removed: readonly string[]; readonly body: Buffer | undefined }
+    | undefined;
 }
 
 export interface Stage {
@@ -46,7 +52,11 @@ export const tools = (names: readonly string[]): Catalog => ({
   lastError: undefined,
   hasSessions: false,
   protocolVersion: '2025-11-25',
-  tools: names.map((name) => ({ name, definition: JSON.stringify({ name, inputSchema: { type: 'object' } }), digest: name })),
+  tools: names.map((name) => ({
+    name,
+    definition: JSON.stringify({ name, inputSchema: { type: 'object' } }),
+    digest: name,
+  })),
 });
 
 const upstream = (url: string): ConnectionConfig => ({
@@ -79,7 +89,14 @@ export function stage(): Stage {
             { name: 'docs', connections: ['files'], prefix: 'never', presentation: 'flat' },
           ],
           personas: [
-            { name: 'admin', roles: ['admin'], subjects: [], priority: 0, tools: { allow: ['*'], deny: [] }, connections: { allow: ['*'], deny: [] } },
+            {
+              name: 'admin',
+              roles: ['admin'],
+              subjects: [],
+              priority: 0,
+              tools: { allow: ['*'], deny: [] },
+              connections: { allow: ['*'], deny: [] },
+            },
             {
               name: 'reader',
               roles: ['reader'],
@@ -96,7 +113,17 @@ export function stage(): Stage {
       ['id-files', tools(['read', 'delete'])],
       ['id-crm', tools(['get'])],
     ]),
-    injections: new Map([['id-crm', { fault: undefined, credentialId: 'cred-1', headers: [['authorization', 'Bearer upstream-secret']], query: undefined }]]),
+    injections: new Map([
+      [
+        'id-crm',
+        {
+          fault: undefined,
+          credentialId: 'cred-1',
+          headers: [['authorization', 'Bearer upstream-secret']],
+          query: undefined,
+        },
+      ],
+    ]),
   });
   const vault = createVault(randomBytes(32).toString('hex'));
   const log = createLogger('test', 'silent');
@@ -117,7 +144,12 @@ export function stage(): Stage {
       vault,
       egress,
       log,
-      store: { read: async () => undefined, write: async ({ sealed }) => sealed, remove: async () => {}, end: async () => [] },
+      store: {
+        read: async () => undefined,
+        write: async ({ sealed }) => sealed,
+        remove: async () => {},
+        end: async () => [],
+      },
     }),
     egress,
     audit: new AuditQueue(async (batch) => void rows.push(...batch), log),
@@ -129,7 +161,14 @@ export function stage(): Stage {
   };
   const addKey: Stage['addKey'] = (name, roles, extra = {}) => {
     const key = generateKey();
-    keys.put(hashKey(key), { id: name, tenant: 'default', name, roles, expiresAt: extra.expiresAt, revoked: extra.revoked ?? false });
+    keys.put(hashKey(key), {
+      id: name,
+      tenant: 'default',
+      name,
+      roles,
+      expiresAt: extra.expiresAt,
+      revoked: extra.revoked ?? false,
+    });
     return key;
   };
   const key = addKey('first', ['admin']);
@@ -164,19 +203,37 @@ export function stage(): Stage {
   };
 }
 
-async function play(world: World, headers: Record<string, string | undefined>, body: Buffer | undefined): Promise<Played> {
+async function play(
+  world: World,
+  headers: Record<string, string | undefined>,
+  body: Buffer | undefined,
+): Promise<Played> {
   const replies: ProcessingResponse[] = [];
   let wake: () => void = () => {};
   const conversation = new Conversation(world, (message) => {
-    replies.push(Buffer.isBuffer(message) ? (extProcService.Process as { responseDeserialize(b: Buffer): ProcessingResponse }).responseDeserialize(message) : message);
+    replies.push(
+      Buffer.isBuffer(message)
+        ? (extProcService.Process as { responseDeserialize(b: Buffer): ProcessingResponse }).responseDeserialize(
+            message,
+          )
+        : message,
+    );
     wake();
   });
   const reply = async (): Promise<ProcessingResponse> => {
-    if (replies.length === 0) await new Promise<void>((resolve) => { wake = resolve; });
+    if (replies.length === 0)
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
     return replies.shift() as ProcessingResponse;
   };
-  const list = Object.entries(headers).flatMap(([key, value]) => (value === undefined ? [] : [{ key, raw_value: Buffer.from(value) }]));
-  const head: ProcessingRequest = { request: 'request_headers', request_headers: { headers: { headers: list }, end_of_stream: body === undefined } };
+  const list = Object.entries(headers).flatMap(([key, value]) =>
+    value === undefined ? [] : [{ key, raw_value: Buffer.from(value) }],
+  );
+  const head: ProcessingRequest = {
+    request: 'request_headers',
+    request_headers: { headers: { headers: list }, end_of_stream: body === undefined },
+  };
   conversation.onMessage(head);
   let answer = await reply();
   if (!answer.immediate_response && body !== undefined) {
@@ -199,10 +256,16 @@ function seen(answer: ProcessingResponse): Played {
     forwarded:
       common === undefined
         ? undefined
-        : { set: named(common.header_mutation), removed: common.header_mutation?.remove_headers ?? [], body: common.body_mutation?.body },
+        : {
+            set: named(common.header_mutation),
+            removed: common.header_mutation?.remove_headers ?? [],
+            body: common.body_mutation?.body,
+          },
   };
 }
 
 function named(mutation: HeaderMutation | undefined | null): Record<string, string> {
-  return Object.fromEntries((mutation?.set_headers ?? []).map(({ header }) => [header.key, header.raw_value?.toString() ?? '']));
+  return Object.fromEntries(
+    (mutation?.set_headers ?? []).map(({ header }) => [header.key, header.raw_value?.toString() ?? '']),
+  );
 }

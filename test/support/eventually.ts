@@ -1,11 +1,14 @@
 /** Polls until `condition` holds and returns what it gave; fails with the last error after `withinMs`. */
-export async function eventually<T>(condition: () => T | Promise<T>, withinMs = 10_000): Promise<NonNullable<T>> {
+export async function eventually<T>(
+  condition: () => T | Promise<T>,
+  withinMs = 10_000,
+): Promise<Exclude<NonNullable<T>, false>> {
   const deadline = Date.now() + withinMs;
   for (;;) {
     let error: unknown;
     try {
       const value = await condition();
-      if (value) return value;
+      if (value) return value as Exclude<NonNullable<T>, false>;
     } catch (caught) {
       error = caught;
     }
