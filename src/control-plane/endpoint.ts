@@ -139,7 +139,7 @@ function documentation<Q>(spec: Endpoint<Q>): RouteConfig {
 }
 
 /** RFC 9457. */
-export const problemSchema = z
+const problemSchema = z
   .object({
     type: z.string(),
     title: z.string(),

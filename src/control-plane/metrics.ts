@@ -1,27 +1,24 @@
-import { readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { get } from 'node:http';
-import { basename } from 'node:path';
-import { type Sockets, socketsIn } from '../runtime/sockets.ts';
+import { socketsIn } from '../runtime/sockets.ts';
 
 /** A worker that does not answer by then is left out: one scrape never waits for a dead process. */
 const WORKER_MS = 1_000;
+/** As many as `up` starts at most. */
+const MAX_WORKERS = 64;
 
 /** Prometheus text of every processor worker of this deployment that answers, by worker. */
 export async function scrapeWorkers(runtimeDir: string): Promise<Map<string, string>> {
   const sockets = socketsIn(runtimeDir);
+  const present = Array.from({ length: MAX_WORKERS }, (_, index) => index).filter((index) =>
+    existsSync(sockets.edge(index)),
+  );
   const texts = await Promise.all(
-    workerIndexes(runtimeDir, sockets).map(async (index): Promise<[string, string | undefined]> => {
+    present.map(async (index): Promise<[string, string | undefined]> => {
       return [String(index), await scrape(sockets.edge(index)).catch(() => undefined)];
     }),
   );
   return new Map(texts.filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
-/** Workers that have (or had) a socket here. */
-export function workerIndexes(runtimeDir: string, sockets: Pick<Sockets, 'edge'> = socketsIn(runtimeDir)): number[] {
-  const indexes = readdirSync(runtimeDir).map((name) => Number(/(\d+)/.exec(name)?.[1] ?? Number.NaN));
-  const present = new Set(readdirSync(runtimeDir));
-  return [...new Set(indexes)].filter((index) => present.has(basename(sockets.edge(index)))).sort((a, b) => a - b);
 }
 
 function scrape(socketPath: string): Promise<string> {

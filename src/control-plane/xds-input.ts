@@ -56,7 +56,7 @@ export function checkForEnvoy(place: XdsPlace): (document: RevisionDocument) => 
 }
 
 /** A certificate file of the listener that cannot be used. */
-export class ListenerTlsError extends Error {
+class ListenerTlsError extends Error {
   override readonly name = 'ListenerTlsError';
   readonly path: string;
   constructor(path: string, message: string) {
@@ -66,7 +66,7 @@ export class ListenerTlsError extends Error {
 }
 
 /** Reads what `listener.tls` names. Throws `ListenerTlsError` unless certificate and key can work together. */
-export function readListenerTls({ tls }: ListenerConfig): ListenerTls | undefined {
+function readListenerTls({ tls }: ListenerConfig): ListenerTls | undefined {
   if (tls === undefined) return undefined;
   const read = (key: 'cert' | 'key' | 'clientCa', file: string): string => {
     try {
