@@ -35,14 +35,14 @@ export function pair(text: string): [name: string, value: string] {
   throw new InvalidArgumentError(`It must be NAME=VALUE.`);
 }
 
-/** A JSON object. */
-export function jsonObject(text: string): Record<string, unknown> {
+/** The text of a JSON object, which is kept as it is: parsing would round integers beyond 2^53. */
+export function jsonObject(text: string): string {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
     throw new InvalidArgumentError(`It must be a JSON object: ${(error as Error).message}.`);
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return text;
   throw new InvalidArgumentError('It must be a JSON object such as {"a":1}.');
 }

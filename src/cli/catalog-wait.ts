@@ -1,10 +1,18 @@
 /** After a connection was added: until its catalog is there, and where its tools show up. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConnectionStatus } from './connection.ts';
 import type { Session } from './session.ts';
 import { readUpFile } from './session.ts';
 
 const POLL_MS = 200;
+
+/** How a connection stands, as the admin API says it. */
+export interface ConnectionStatus {
+  readonly state: 'pending' | 'ready' | 'unavailable' | 'disabled';
+  readonly tools: number;
+  readonly lastError?: string;
+  readonly serverName?: string;
+  readonly serverVersion?: string;
+}
 
 /** How long to look, and whether a failed attempt is reason to look on: the gateway tries again by itself. */
 export interface Patience {

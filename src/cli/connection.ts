@@ -3,22 +3,14 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { listed, pair, repeated } from './arguments.ts';
+import type { ConnectionStatus } from './catalog-wait.ts';
 import { followCatalog, namespacesOf } from './catalog-wait.ts';
 import { CommandFailed, UsageError } from './failure.ts';
 import type { Session } from './session.ts';
 import { sessionOf } from './session.ts';
 import { members, shorten, table } from './table.ts';
 
-/** How a connection stands, as the admin API says it. */
-export interface ConnectionStatus {
-  readonly state: 'pending' | 'ready' | 'unavailable' | 'disabled';
-  readonly tools: number;
-  readonly lastError?: string;
-  readonly serverName?: string;
-  readonly serverVersion?: string;
-}
-
-export interface ConnectionItem {
+interface ConnectionItem {
   readonly name: string;
   readonly url: string;
   readonly auth: { readonly type: string };

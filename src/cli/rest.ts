@@ -16,7 +16,8 @@ export interface Rest {
   /** The answer as text, for what is not JSON or must keep its numbers. */
   getText(path: string, query?: Query): Promise<string>;
   post<T>(path: string, body?: unknown, timeoutMs?: number): Promise<T>;
-  postText(path: string, body: unknown, timeoutMs?: number): Promise<string>;
+  /** JSON text both ways, byte for byte: parsing would round integers beyond 2^53. */
+  postText(path: string, json: string, timeoutMs?: number): Promise<string>;
   put<T>(path: string, body: unknown): Promise<T>;
   patch<T>(path: string, body: unknown): Promise<T>;
   delete(path: string): Promise<void>;
@@ -48,10 +49,16 @@ const TIMEOUT_MS = 30_000;
 
 /** A client of one admin API. */
 export function restClient(address: ServerAddress): Rest {
-  const text = (method: string, path: string, query?: Query, body?: unknown, timeoutMs = TIMEOUT_MS) =>
+  const text = (method: string, path: string, query?: Query, body?: string, timeoutMs = TIMEOUT_MS) =>
     send(address, { method, path: `/api/v1${path}${queryText(query)}`, body, timeoutMs });
-  const json = async <T>(...args: Parameters<typeof text>): Promise<T> => {
-    const answer = await text(...args);
+  const json = async <T>(
+    method: string,
+    path: string,
+    query?: Query,
+    body?: unknown,
+    timeoutMs?: number,
+  ): Promise<T> => {
+    const answer = await text(method, path, query, body === undefined ? undefined : JSON.stringify(body), timeoutMs);
     try {
       return (answer === '' ? undefined : JSON.parse(answer)) as T;
     } catch {
@@ -90,7 +97,7 @@ function queryText(query: Query = {}): string {
 interface Request {
   readonly method: string;
   readonly path: string;
-  readonly body: unknown;
+  readonly body: string | undefined;
   readonly timeoutMs: number;
 }
 
@@ -106,7 +113,7 @@ async function send(address: ServerAddress, { method, path, body, timeoutMs }: R
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(body !== undefined && { body }),
       redirect: 'error',
       signal: AbortSignal.timeout(timeoutMs),
     });

@@ -75,7 +75,8 @@ interface CallResult {
 
 async function call(session: Session, name: string, json: string, options: { namespace: string; as?: string }) {
   const as = actingAs(options.as);
-  const body = { name, arguments: jsonObject(json), namespace: options.namespace, ...(as && { as }) };
+  const rest = JSON.stringify({ name, namespace: options.namespace, ...(as && { as }) });
+  const body = `{"arguments":${jsonObject(json)},${rest.slice(1)}`;
   const text = await session.rest.postText('/tools/call', body, CALL_TIMEOUT_MS);
   const answer = JSON.parse(text) as { result?: CallResult; error?: { code: number; message: string } };
   // As it came: parsing would round integers beyond 2^53.

@@ -4,34 +4,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { MAIN, type Outcome, type RunOptions, runSallyport } from './sallyport.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'sp-cli-'));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-
-interface Outcome {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** Runs the command line in a directory of its own, with nothing of ours in the environment. */
-function sallyport(args: readonly string[], options: { env?: Record<string, string>; input?: string } = {}) {
-  const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('SALLYPORT_'));
-  const env = { ...Object.fromEntries(clean), ...options.env };
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: directory, env });
-  let [out, err] = ['', ''];
-  child.stdout.on('data', (chunk) => {
-    out += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    err += chunk;
-  });
-  child.stdin.end(options.input ?? '');
-  return new Promise<Outcome>((resolve) => child.on('close', (code) => resolve({ code, out, err })));
-}
+const sallyport = (args: readonly string[], options?: RunOptions) => runSallyport(directory, args, options);
 
 const file = (name: string, text: string): string => {
   writeFileSync(join(directory, name), text);
