@@ -53,7 +53,11 @@ export async function controlPlane(
     tell: (message) => messages.push(message),
     ...changes,
   };
-  let running = await startControlPlane(options);
+  const clear = () => rmSync(runtimeDir, { recursive: true, force: true });
+  let running = await startControlPlane(options).catch((error) => {
+    clear();
+    throw error;
+  });
   const database = openDatabase(databaseUrl, { max: 2 });
   return {
     get adminUrl() {
@@ -71,7 +75,7 @@ export async function controlPlane(
     async stop() {
       await running.stop();
       await database.close();
-      rmSync(runtimeDir, { recursive: true, force: true });
+      clear();
     },
   };
 }
