@@ -69,7 +69,6 @@ export function forwardedHeaderFault(name: string): string | undefined {
 
 /** Header values are visible text: no line breaks or other control characters (RFC 9110 §5.5). */
 export function headerValueFault(value: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to refuse
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) return 'must not contain line breaks or control characters';
   if (value !== value.trim()) return 'must not begin or end with white space';
   return undefined;
