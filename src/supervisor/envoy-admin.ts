@@ -29,11 +29,10 @@ export async function healthyProcessors(socketPath: string): Promise<number> {
   return Number(/: (\d+)$/m.exec(stats ?? '')?.[1] ?? 0);
 }
 
-/** Requests in flight on all listeners but the admin's own, which at this moment serves ours. */
+/** Requests of agents in flight. What we ourselves have open to upstreams may stay open for hours. */
 async function activeRequests(socketPath: string): Promise<number> {
-  const stats = await ask(socketPath, 'GET', '/stats?filter=^http\\..*downstream_rq_active$');
-  const counts = [...(stats ?? '').matchAll(/^http\.(?!admin\.)\S+: (\d+)$/gm)];
-  return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  const stats = await ask(socketPath, 'GET', '/stats?filter=^http\\.mcp\\.downstream_rq_active$');
+  return Number(/: (\d+)$/m.exec(stats ?? '')?.[1] ?? 0);
 }
 
 function ask(socketPath: string, method: string, path: string): Promise<string | undefined> {
