@@ -72,14 +72,18 @@ export async function startPostgres(): Promise<TestPostgres> {
 
 /**
  * Postgres under a shell that waits for our end of its stdin to close: when the test process dies, by whatever
- * signal, the shell stops Postgres. SIGQUIT, because nobody needs what is in it any more.
+ * signal, the shell stops Postgres and removes it. SIGQUIT, because nobody needs what is in it any more.
  */
 async function boot(binaries: string, directory: string, url: string): Promise<ChildProcess> {
-  const script = 'exec 3<&0; "$@" <&- & pid=$!; read -r _ <&3; kill -QUIT $pid; wait $pid';
+  const script =
+    'exec 3<&0; directory=$1; shift; "$@" <&- & pid=$!; read -r keep <&3; kill -QUIT $pid; wait $pid; [ "$keep" ] || rm -rf "$directory"';
   const options = ['-D', join(directory, 'data'), '-k', directory, '-c', 'listen_addresses=', '-c', 'fsync=off'];
   const tuning = ['-c', 'synchronous_commit=off', '-c', 'full_page_writes=off', '-c', 'shared_buffers=16MB'];
   const command = [join(binaries, 'bin', 'postgres'), ...options, ...tuning];
-  const shell = spawn('/bin/sh', ['-c', script, 'sh', ...command], { ...identity, stdio: ['pipe', 'ignore', 'pipe'] });
+  const shell = spawn('/bin/sh', ['-c', script, 'sh', directory, ...command], {
+    ...identity,
+    stdio: ['pipe', 'ignore', 'pipe'],
+  });
   let log = '';
   shell.stderr?.on('data', (chunk) => {
     log = (log + chunk).slice(-4_000);
@@ -104,7 +108,7 @@ async function end(shell: ChildProcess): Promise<void> {
   if (shell.exitCode !== null || shell.signalCode !== null) return;
   const exited = new Promise((resolve) => shell.once('exit', resolve));
   shell.ref();
-  shell.stdin?.end();
+  shell.stdin?.end('keep\n');
   await exited;
 }
 
