@@ -4,6 +4,7 @@ import type { World } from '../data-plane/world.ts';
 import { type Answer, answerJson, type Exchange, refuse, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
+import { OPERATOR } from '../policy/decide.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import { type View, viewOf } from '../snapshot/view.ts';
 
@@ -30,7 +31,7 @@ export function listToolsByKey(key: string, snapshot: Snapshot, vault: Vault): r
   const tenant = snapshot.tenants.get(tenantId);
   const namespace = tenant?.namespaces.get(namespaceName);
   if (tenant === undefined || namespace === undefined) return undefined;
-  const persona = personaName === null ? undefined : tenant.personas.find((one) => one.name === personaName);
+  const persona = [OPERATOR, ...tenant.personas].find((one) => one.name === personaName);
   // A persona that was removed a moment ago sees nothing, as everybody without a persona.
   const view = viewOf(namespace, persona);
   return page < view.pages.length ? pageBody(view, page, id, vault, namespace.name) : undefined;

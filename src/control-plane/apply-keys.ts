@@ -3,7 +3,7 @@ import type { ApiKeyConfig } from '../config/document.ts';
 import { pathText } from '../config/problems.ts';
 import { secretReference, secretValue } from '../config/secrets.ts';
 import { findKeyByHash, insertKey, type KeyRow, listKeys, updateKey } from '../identity/store.ts';
-import type { ApplyContext } from './apply.ts';
+import type { ApplyContext } from './apply-context.ts';
 import { invalid, ownedByFile } from './refusal.ts';
 
 /**

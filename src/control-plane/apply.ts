@@ -1,27 +1,12 @@
 import type { ConfigDocument } from '../config/document.ts';
 import { pathText } from '../config/problems.ts';
 import { SecretProblems, saveConnection } from '../connections/store.ts';
-import type { Vault } from '../credentials/vault.ts';
-import type { Queryable } from '../storage/database.ts';
 import { type ConfigOf, listRows, type NamedTable, putRow, removeRow } from '../storage/named-rows.ts';
 import type { Owner } from '../storage/schema.ts';
+import type { Applier, ApplyContext } from './apply-context.ts';
 import { applyKeys } from './apply-keys.ts';
 import { invalid, ownedByFile } from './refusal.ts';
 import { readSettings, removeSettings, writeSettings } from './store.ts';
-
-/**
- * As whom a document is applied. `file`: the file the process was started with; its rows are its own (409 to the
- * API), it takes over rows of the same name, and what it no longer says is removed. `api`: each section that is
- * written becomes what the document says, except for what a file owns.
- */
-export type Applier = 'file' | 'api';
-
-export interface ApplyContext {
-  readonly db: Queryable;
-  readonly vault: Vault;
-  readonly tenant: string;
-  readonly as: Applier;
-}
 
 /** Applies a document whose references are resolved. Runs inside a change; what it throws undoes all of it. */
 export async function applyDocument(context: ApplyContext, document: ConfigDocument): Promise<void> {

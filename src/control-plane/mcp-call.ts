@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { EventSplitter, eventData } from '../mcp/events.ts';
+import { LATEST_LEGACY } from '../mcp/revision.ts';
 import { Refusal } from './refusal.ts';
 
 /** Calls through the front door: everything an agent's call passes, this one passes too. */
@@ -12,22 +13,26 @@ export interface FrontDoor {
 }
 
 const TIMEOUT_MS = 60_000;
-const VERSION = '2025-11-25';
+const VERSION = LATEST_LEGACY;
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: VERSION, capabilities: {}, clientInfo: { name: 'sallyport-admin', version: '1' } },
+});
 
-/** One `tools/call` in a session of its own; the JSON-RPC response as it came, byte for byte. */
-export async function callTool(door: FrontDoor, name: string, args: unknown): Promise<string> {
-  const opened = await send(door, {
-    jsonrpc: '2.0',
-    id: 1,
-    method: 'initialize',
-    params: { protocolVersion: VERSION, capabilities: {}, clientInfo: { name: 'sallyport-admin', version: '1' } },
-  });
+/**
+ * One `tools/call` in a session of its own; the JSON-RPC response as it came, byte for byte. `args` is JSON text, sent
+ * as it is.
+ */
+export async function callTool(door: FrontDoor, name: string, args: string): Promise<string> {
+  const opened = await send(door, INITIALIZE);
   if (opened.status !== 200) throw unexpected('initialize', opened);
   const session = { ...opened.sessionId, 'mcp-protocol-version': VERSION };
-  await send(door, { jsonrpc: '2.0', method: 'notifications/initialized' }, session);
+  await send(door, '{"jsonrpc":"2.0","method":"notifications/initialized"}', session);
   try {
-    const params = { name, arguments: args ?? {} };
-    const answer = await send(door, { jsonrpc: '2.0', id: 2, method: 'tools/call', params }, session);
+    const params = `{"name":${JSON.stringify(name)},"arguments":${args}}`;
+    const answer = await send(door, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":${params}}`, session);
     if (answer.text === '') throw unexpected('tools/call', answer);
     return answer.text;
   } finally {
@@ -51,7 +56,7 @@ function unexpected(method: string, { status, text }: Answer): Refusal {
 }
 
 /** POSTs a message; without one, ends the session. */
-function send(door: FrontDoor, message: object | undefined, headers: Record<string, string> = {}): Promise<Answer> {
+function send(door: FrontDoor, message: string | undefined, headers: Record<string, string> = {}): Promise<Answer> {
   const url = new URL(door.namespace === 'default' ? '/mcp' : `/${door.namespace}/mcp`, door.url);
   const options = {
     method: message === undefined ? 'DELETE' : 'POST',
@@ -90,7 +95,7 @@ function send(door: FrontDoor, message: object | undefined, headers: Record<stri
       });
     });
     outgoing.on('error', away);
-    outgoing.end(message && JSON.stringify(message));
+    outgoing.end(message);
   });
 }
 

@@ -5,8 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import { auditRow } from '../audit/record.ts';
 import type { Answer, Exchange, StepResult } from '../exchange/exchange.ts';
-import { type Problem, problems, type Verdict } from '../exchange/problem.ts';
+import { type Problem, problems } from '../exchange/problem.ts';
 import type { ProcessingRequest, ProcessingResponse } from '../wire.ts';
+import type { Ending } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
 import { onBody, onDelete, onHeaders, runSteps } from './pipeline.ts';
 import * as reply from './reply.ts';
@@ -15,15 +16,6 @@ import type { World } from './world.ts';
 
 /** Below Envoy's message_timeout of 15 s: our own refusal is better than Envoy's. */
 const STEP_DEADLINE_MS = 12_000;
-
-export interface Ending {
-  readonly verdict: Verdict;
-  readonly reason?: string | undefined;
-  readonly upstreamStatus?: number | undefined;
-  readonly isError?: boolean | undefined;
-  readonly httpStatus?: number | undefined;
-  readonly bytesOut?: number | undefined;
-}
 
 export class Conversation {
   private readonly world: World;

@@ -10,7 +10,7 @@ import { splice } from '../mcp/splice.ts';
 import { repeatCall } from '../routing/repeat.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { ProcessingResponse } from '../wire.ts';
-import type { Ending } from './conversation.ts';
+import type { Ending } from './ending.ts';
 import type { HeaderMap } from './headers.ts';
 import * as reply from './reply.ts';
 import type { World } from './world.ts';

@@ -10,7 +10,7 @@ export interface Principal {
   /** Unique within the tenant: a key's name, later a token's subject. */
   readonly subject: string;
   readonly roles: readonly string[];
-  readonly method: 'api_key' | 'anonymous' | 'internal';
+  readonly method: 'api_key' | 'anonymous' | 'internal' | 'operator';
   /** What sessions are bound to: method and identity, never a secret. */
   readonly binding: string;
 }

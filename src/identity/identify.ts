@@ -3,7 +3,8 @@
 import type { World } from '../data-plane/world.ts';
 import { type Exchange, type Principal, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
-import { personaOf } from '../policy/decide.ts';
+import { OPERATOR, personaOf } from '../policy/decide.ts';
+import type { Persona } from '../snapshot/snapshot.ts';
 import { openInternalToken } from './internal-token.ts';
 
 /** RFC 6750 §3. The metadata URL of RFC 9728 joins it with the OAuth resource server. */
@@ -17,11 +18,15 @@ export const identify: Step<World> = {
     const principal = principalOf(exchange, world);
     if ('code' in principal) return refuse(principal);
     exchange.principal = principal;
-    if (exchange.tenant !== undefined)
-      exchange.persona = personaOf(exchange.tenant, principal.subject, principal.roles);
+    exchange.persona = personaFor(exchange, principal);
     return undefined;
   },
 };
+
+function personaFor({ tenant }: Exchange, principal: Principal): Persona | undefined {
+  if (tenant === undefined) return undefined;
+  return principal.method === 'operator' ? OPERATOR : personaOf(tenant, principal.subject, principal.roles);
+}
 
 function principalOf(exchange: Exchange, world: World): Principal | ReturnType<typeof problems.noKey> {
   const authorization = exchange.head.header('authorization');

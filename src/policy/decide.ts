@@ -1,6 +1,6 @@
 /** Persona policy: who one is, and whether a tool is theirs. Pure, microseconds, no I/O. */
 import type { CompiledAllowDeny, Persona, Tenant } from '../snapshot/snapshot.ts';
-import type { Glob } from './glob.ts';
+import { type Glob, glob } from './glob.ts';
 
 /** A decision together with what made it. */
 export interface Decision {
@@ -13,6 +13,17 @@ export interface Decision {
   /** The pattern that matched, when one did. */
   readonly pattern: string | undefined;
 }
+
+/** Who holds the admin token calls as this (`sallyport tool call`); no configured persona can have its name. */
+export const OPERATOR: Persona = {
+  name: 'sallyport:operator',
+  tenant: 'default',
+  roles: new Set(),
+  subjects: new Set(),
+  priority: 0,
+  tools: { allow: [glob('*')], deny: [] },
+  connections: { allow: [glob('*')], deny: [] },
+};
 
 /** Explicit subject mapping first, else the highest-priority persona that shares a role, else none. */
 export function personaOf(tenant: Tenant, subject: string, roles: readonly string[]): Persona | undefined {

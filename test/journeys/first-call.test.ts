@@ -152,3 +152,31 @@ identity:
   await eventually(() => upstream.sessions.size < before);
   t.equal((await session.call('up__echo')).status, 404);
 });
+
+t.test('the operator calls through the gateway whatever the personas say, byte for byte', async (t) => {
+  const upstream = await startUpstream(t);
+  const gateway = await startGateway(t, {
+    config: `
+connections: { up: { url: "${upstream.url}" } }
+personas: { none: { roles: [someone], tools: { allow: ["nothing"] } } }
+`,
+  });
+  await gateway.ready('up');
+  t.equal(gateway.key, '', 'no first key where no persona would fit it');
+  const call = async (): Promise<Response> =>
+    fetch(`${gateway.adminUrl}/api/v1/tools/call`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${gateway.adminToken}`, 'content-type': 'application/json' },
+      body: '{"name":"up__echo","arguments":{"n":9007199254740993}}',
+    });
+  await eventually(async () => !(await (await call()).text()).includes('isError'));
+  t.match(upstream.calls().at(-1)?.body, /9007199254740993/);
+  const rows = await eventually(async () => {
+    const { json } = await gateway.admin<{ items: AuditItem[] }>(
+      'GET',
+      'audit/events?method=tools/call&verdict=allowed',
+    );
+    return json.items.length > 0 && json.items;
+  });
+  t.match(rows[0], { tool: 'up__echo', principal: 'admin', rule: 'persona sallyport:operator: tools allow' });
+});
