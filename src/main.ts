@@ -8,3 +8,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 process.exitCode = await runCommandLine(process.argv.slice(2));
+// A role has finished, well or badly; its channel to the supervisor would keep the process.
+if (process.channel) process.exit();
