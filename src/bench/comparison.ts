@@ -1,6 +1,6 @@
 import type { Load, LoadResult, LoadSpec } from './load.ts';
 import type { BenchOptions, Method } from './options.ts';
-import { processTree, residentMiB } from './processes.ts';
+import { memoryMiB, processTree } from './processes.ts';
 import type { Stack } from './stack.ts';
 import { TOOL_COUNT } from './upstream.ts';
 
@@ -145,7 +145,7 @@ export function summarise(results: readonly LoadResult[], roles: ReadonlyMap<num
 /** Resident memory of the stack by role, MiB. */
 export function memoryByRole(root: number): Record<string, number> {
   const memory: Record<string, number> = {};
-  for (const { pid, role } of processTree(root)) memory[role] = (memory[role] ?? 0) + residentMiB(pid);
+  for (const one of processTree(root)) memory[one.role] = (memory[one.role] ?? 0) + memoryMiB(one);
   return memory;
 }
 

@@ -38,13 +38,13 @@ export function cpuSeconds(pid: number): number | undefined {
 }
 
 /**
- * Resident memory in MiB. Postgres maps one shared buffer into every backend, so the sum over processes counts each
- * page once only if shared pages are divided: PSS where the kernel lets us read it, else RSS.
+ * Memory in MiB: the resident set. For Postgres the proportional one (PSS): its processes share one buffer, which
+ * would be counted once for each. Not for the others: an Envoy of somebody else on the machine would halve ours.
  */
-export function residentMiB(pid: number): number {
-  const proportional = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '');
-  const resident = proportional ?? /^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`) ?? '');
-  return resident ? Number(resident[1]) / 1024 : 0;
+export function memoryMiB({ pid, role }: RunningProcess): number {
+  const proportional = role === 'postgres' ? /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '') : null;
+  const found = proportional ?? /^VmRSS:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`) ?? '');
+  return found ? Number(found[1]) / 1024 : 0;
 }
 
 /** Open sockets of a process. */
