@@ -35,6 +35,8 @@ interface Manifest {
 
 const DATABASE = 'postgres://sallyport:database-password@postgres:5432/sallyport';
 const CHART = join(packageRoot, 'helm', 'sallyport');
+// Building Helm takes a minute or two, once.
+t.setTimeout(600_000);
 const helm = await goTool({ module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0', onPath: ['helm', 'version'] });
 
 async function runHelm(...args: string[]): Promise<string> {
