@@ -109,7 +109,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
     const egress = createEgress(options.egress ?? `unix:${sockets.egress}`);
     closers.push(() => egress.close());
-    const catalog = startCatalog({ database, databaseUrl, vault, egress, listens, log });
+    const catalog = startCatalog({
+      database,
+      databaseUrl,
+      vault,
+      egress,
+      // Without an egress listener there is nothing to wait for.
+      listens: options.egress === 'direct' ? Promise.resolve() : listens,
+      log,
+    });
     closers.push(() => catalog.close());
     const maintenance = startMaintenance({ database, log });
     closers.push(() => maintenance.close());

@@ -34,7 +34,15 @@ export function openDatabase(url: string, options: { readonly max?: number } = {
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
-  return { kysely, pool, close: () => kysely.destroy() };
+  return {
+    kysely,
+    pool,
+    async close() {
+      // Kysely ends the pool only if a query ever went through Kysely.
+      await kysely.destroy();
+      if (!pool.ending) await pool.end();
+    },
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** What the data plane counts (OpenTelemetry metrics, read as Prometheus text). Labels stay few and bounded. */
-import type { Attributes, Counter, Histogram } from '@opentelemetry/api';
+import type { Attributes, Histogram } from '@opentelemetry/api';
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { AggregationTemporality, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import type { Verdict } from '../exchange/problem.ts';
@@ -20,31 +20,36 @@ export function createMeters(): Meters {
   const reader = new PullReader();
   const provider = new MeterProvider({ readers: [reader] });
   const meter = provider.getMeter('sallyport');
-  const calls: Counter = meter.createCounter('sallyport_exchanges_total', {
-    description: 'MCP requests by method, verdict and connection',
-  });
+  const series = new Map<string, Series>();
+  // Counted by hand: each recording of an instrument sorts and hashes its attributes again.
+  meter
+    .createObservableCounter('sallyport_exchanges_total', {
+      description: 'MCP requests by method, verdict and connection',
+    })
+    .addCallback((result) => {
+      for (const { count, attributes } of series.values()) result.observe(count, attributes);
+    });
   const duration: Histogram = meter.createHistogram('sallyport_exchange_duration_seconds', {
     description: 'Time from request headers to the end of the response',
     unit: 's',
     advice: { explicitBucketBoundaries: BUCKETS_S },
   });
-  const attributes = new Map<string, Attributes>();
-  const labels = (method: string, verdict: Verdict, connection: string | undefined): Attributes => {
+  const seriesOf = (method: string, verdict: Verdict, connection: string | undefined): Series => {
     const known = METHODS.has(method) ? method : 'other';
     const key = `${known} ${verdict} ${connection ?? ''}`;
-    let made = attributes.get(key);
-    if (made === undefined) {
-      made = { method: known, verdict, connection: connection ?? '' };
-      attributes.set(key, made);
+    let one = series.get(key);
+    if (one === undefined) {
+      one = { count: 0, attributes: { method: known, verdict, connection: connection ?? '' } };
+      series.set(key, one);
     }
-    return made;
+    return one;
   };
   const serializer = new PrometheusSerializer('', false);
   return {
     exchange(method, verdict, connection, durationUs) {
-      const attrs = labels(method, verdict, connection);
-      calls.add(1, attrs);
-      duration.record(durationUs / 1e6, attrs);
+      const one = seriesOf(method, verdict, connection);
+      one.count++;
+      duration.record(durationUs / 1e6, one.attributes);
     },
     gauge(name, description, read) {
       meter.createObservableGauge(name, { description }).addCallback((result) => result.observe(read()));
@@ -54,6 +59,11 @@ export function createMeters(): Meters {
       return serializer.serialize(resourceMetrics);
     },
   };
+}
+
+interface Series {
+  count: number;
+  readonly attributes: Attributes;
 }
 
 /** Collects when asked; Prometheus scrapes, nothing is pushed. */
