@@ -6,8 +6,8 @@ import { randomUUID } from 'node:crypto';
 import { auditRow } from '../audit/record.ts';
 import type { Answer, Exchange, StepResult } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
-import type { ProcessingRequest, ProcessingResponse } from '../wire.ts';
-import type { Ending } from './ending.ts';
+import type { ProcessingRequest } from '../wire.ts';
+import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
 import { onBody, onDelete, onHeaders, runSteps } from './pipeline.ts';
 import * as reply from './reply.ts';
@@ -19,7 +19,7 @@ const STEP_DEADLINE_MS = 12_000;
 
 export class Conversation {
   private readonly world: World;
-  private readonly write: (message: ProcessingResponse | Buffer) => void;
+  private readonly write: Write;
   private readonly startedAt = performance.now();
   private exchange: Exchange | undefined;
   private response: ResponseSide | undefined;
@@ -28,9 +28,10 @@ export class Conversation {
   private forwardedAt: number | undefined;
   private answeredAt: number | undefined;
   private recorded = false;
+  private isDuplex = false;
   private busy: Promise<void> | undefined;
 
-  constructor(world: World, write: (message: ProcessingResponse | Buffer) => void) {
+  constructor(world: World, write: Write) {
     this.world = world;
     this.write = write;
   }
@@ -79,17 +80,20 @@ export class Conversation {
       case 'request_body':
         return this.onRequestBody((message.request_body as { body: Buffer }).body);
       case 'request_trailers':
-        this.write(reply.CONTINUE_REQUEST_TRAILERS);
+        this.write(reply.CONTINUE_REQUEST_TRAILERS, false);
         return undefined;
       case 'response_headers':
         this.answeredAt = performance.now();
-        return this.responseSide().onHeaders(readHeaders(message.response_headers ?? {}));
+        return this.responseSide().onHeaders(
+          readHeaders(message.response_headers ?? {}),
+          message.response_headers?.end_of_stream === true,
+        );
       case 'response_body':
         this.response?.onBody(message.response_body as { body: Buffer; end_of_stream?: boolean });
         return undefined;
       case 'response_trailers':
         this.response?.onTrailers();
-        this.write(reply.CONTINUE_RESPONSE_TRAILERS);
+        this.write(reply.CONTINUE_RESPONSE_TRAILERS, true);
         return undefined;
       default:
         return undefined;
@@ -100,7 +104,7 @@ export class Conversation {
     const headers = readHeaders(message.request_headers ?? {});
     const snapshot = this.world.snapshot();
     if (snapshot === undefined) {
-      this.write(reply.immediate(reply.problemAnswer(undefined, problems.starting())));
+      this.write(reply.immediate(reply.problemAnswer(undefined, problems.starting())), true);
       return undefined;
     }
     const exchange: Exchange = {
@@ -117,7 +121,8 @@ export class Conversation {
       }
       // A POST without a body gets no body message: it is judged as an empty one.
       if (exchange.head.endOfStream) return this.onRequestBody(Buffer.alloc(0));
-      this.write(reply.CONTINUE_REQUEST_HEADERS);
+      this.isDuplex = looksLikeCall(exchange);
+      this.write(reply.continueRequestHeaders(this.isDuplex), false);
       return undefined;
     });
   }
@@ -155,7 +160,7 @@ export class Conversation {
     const { exchange } = this;
     if (exchange?.upstream === undefined || exchange.connection === undefined)
       throw new Error('a pipeline that decided nothing');
-    this.write(reply.forward(exchange, exchange.upstream, exchange.connection.route));
+    this.write(reply.forward(exchange, exchange.upstream, exchange.connection.route), false);
     this.forwardedAt = performance.now();
   }
 
@@ -168,11 +173,11 @@ export class Conversation {
       size > edgeThresholdBytes &&
       this.exchange !== undefined
     ) {
-      this.write(reply.toEdge(this.exchange, answer.edge));
+      this.write(reply.toEdge(this.exchange, answer.edge), false);
       this.responseSide().expectEdge(size);
       return;
     }
-    this.write(reply.immediate(answer));
+    this.write(reply.immediate(answer), true);
     this.record({ httpStatus: answer.status, bytesOut: size, ...ending });
   }
 
@@ -186,12 +191,17 @@ export class Conversation {
   }
 
   private responseSide(): ResponseSide {
-    this.response ??= new ResponseSide(this.exchange, this.world, {
-      write: this.write,
-      record: (ending) => this.record(ending),
-      refuse: (problem, ending) => this.refuse(problem, ending),
-      answer: (answer, ending) => this.answer(answer, ending),
-    });
+    this.response ??= new ResponseSide(
+      this.exchange,
+      this.world,
+      {
+        write: this.write,
+        record: (ending) => this.record(ending),
+        refuse: (problem, ending) => this.refuse(problem, ending),
+        answer: (answer, ending) => this.answer(answer, ending),
+      },
+      this.isDuplex,
+    );
     return this.response;
   }
 
@@ -229,4 +239,15 @@ export class Conversation {
       durationUs,
     );
   }
+}
+
+/** `tools/list` and its like fit; a call's name and arguments do not. Bytes. */
+const SHORT_BODY = 80;
+
+/**
+ * A guess from the length alone, since the body is not here yet; a wrong one costs a round trip, or copies of a big
+ * list, and nothing else. Calls want their answer in one go, big lists want to stay out of here.
+ */
+function looksLikeCall({ head }: Exchange): boolean {
+  return Number(head.header('content-length') ?? SHORT_BODY + 1) > SHORT_BODY;
 }

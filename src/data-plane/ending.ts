@@ -1,4 +1,8 @@
 import type { Verdict } from '../exchange/problem.ts';
+import type { ProcessingResponse } from '../wire.ts';
+
+/** Sends a reply to Envoy. `isLast`: Envoy will ask nothing more of this exchange, so the stream may end with it. */
+export type Write = (message: ProcessingResponse | Buffer, isLast: boolean) => void;
 
 /** How an exchange ended, as far as its audit row wants to know. */
 export interface Ending {

@@ -16,11 +16,21 @@ const setHeader = (key: string, value: string): SetHeader => ({ header: { key, r
 
 /** The gate behind ext_proc lets nothing through without it (envoy.md: a stream that ends cleanly fails open). */
 const ALLOW = struct({ sallyport: { decision: 'allow' } });
+/** Full duplex demands trailers (ext_proc.proto). */
+const FULL_DUPLEX = {
+  response_body_mode: BodySendMode.FULL_DUPLEX_STREAMED,
+  response_trailer_mode: HeaderSendMode.SEND,
+} as const;
+
 /** Begins the details of every answer of ours: Envoy's local_reply_config leaves those alone (xds/local-replies.ts). */
 const DETAILS = 'sallyport';
 
-/** The response phase is configured off and switched on here: see xds/listeners.ts for what it would catch otherwise. */
-export const CONTINUE_REQUEST_HEADERS = encodeProcessingResponse({
+/**
+ * The response phase is configured off and switched on here (xds/listeners.ts says what it would catch otherwise).
+ * `ASK`: Envoy waits at the response headers and asks how the body is to be seen. `DUPLEX`: headers and body come at
+ * once, which saves a round trip per call; every byte then passes through here.
+ */
+const askFirst = encodeProcessingResponse({
   request_headers: {},
   mode_override: {
     request_header_mode: HeaderSendMode.SEND,
@@ -29,6 +39,17 @@ export const CONTINUE_REQUEST_HEADERS = encodeProcessingResponse({
     response_body_mode: BodySendMode.NONE,
   },
 });
+const duplex = encodeProcessingResponse({
+  request_headers: {},
+  mode_override: {
+    request_header_mode: HeaderSendMode.SEND,
+    request_body_mode: BodySendMode.BUFFERED,
+    response_header_mode: HeaderSendMode.SEND,
+    ...FULL_DUPLEX,
+  },
+});
+
+export const continueRequestHeaders = (isDuplex: boolean): Buffer => (isDuplex ? duplex : askFirst);
 export const CONTINUE_RESPONSE_BODY = encodeProcessingResponse({ response_body: {} });
 export const CONTINUE_REQUEST_TRAILERS = encodeProcessingResponse({ request_trailers: {} });
 export const CONTINUE_RESPONSE_TRAILERS = encodeProcessingResponse({ response_trailers: {} });
@@ -102,27 +123,33 @@ export function problemAnswer(exchange: Exchange | undefined, problem: Problem):
   return { kind: 'answer', status, headers: [['content-type', 'application/json'], ...problem.headers], body: [body] };
 }
 
-/** Response headers go on, cleaned; `body` says how the response body is to be seen. */
-export function continueResponse(headers: HeaderMap, body: 'none' | 'buffered' | 'streamed'): ProcessingResponse {
+/**
+ * Response headers go on, cleaned. `body`: how the response body is to be seen; `as chosen` in a duplex conversation.
+ * `replaced`: the body will be JSON of ours under status 200.
+ */
+export function continueResponse(
+  headers: HeaderMap,
+  body: 'none' | 'buffered' | 'streamed' | 'as chosen',
+  replaced = false,
+): ProcessingResponse {
   const remove = responseHeadersToRemove(headers);
-  const mode =
-    body === 'none'
-      ? undefined
-      : body === 'buffered'
-        ? { response_body_mode: BodySendMode.BUFFERED }
-        : // Full duplex demands trailers (ext_proc.proto).
-          { response_body_mode: BodySendMode.FULL_DUPLEX_STREAMED, response_trailer_mode: HeaderSendMode.SEND };
+  const mutation = {
+    ...(remove.length === 0 ? {} : { remove_headers: remove }),
+    ...(replaced ? { set_headers: OUR_JSON } : {}),
+  };
+  const mode = body === 'buffered' ? BUFFERED : body === 'streamed' ? FULL_DUPLEX : undefined;
   return {
-    response_headers: { response: remove.length === 0 ? {} : { header_mutation: { remove_headers: remove } } },
+    response_headers: { response: remove.length === 0 && !replaced ? {} : { header_mutation: mutation } },
     ...(mode === undefined ? {} : { mode_override: { response_header_mode: HeaderSendMode.SEND, ...mode } }),
   };
 }
 
-/** Replaces a buffered response body, and the status where it changes. */
-export function replaceBody(body: Buffer, status?: number): ProcessingResponse {
-  const set = [setHeader('content-length', String(body.length))];
-  if (status !== undefined)
-    set.push(setHeader(':status', String(status)), setHeader('content-type', 'application/json'));
+const BUFFERED = { response_body_mode: BodySendMode.BUFFERED } as const;
+const OUR_JSON = [setHeader(':status', '200'), setHeader('content-type', 'application/json')];
+
+/** Replaces a buffered response body; `replaced` as for `continueResponse`. */
+export function replaceBody(body: Buffer, replaced: boolean): ProcessingResponse {
+  const set = [setHeader('content-length', String(body.length)), ...(replaced ? OUR_JSON : [])];
   return { response_body: { response: { header_mutation: { set_headers: set }, body_mutation: { body } } } };
 }
 

@@ -9,8 +9,7 @@ import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import { splice } from '../mcp/splice.ts';
 import { repeatCall } from '../routing/repeat.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
-import type { ProcessingResponse } from '../wire.ts';
-import type { Ending } from './ending.ts';
+import type { Ending, Write } from './ending.ts';
 import type { HeaderMap } from './headers.ts';
 import * as reply from './reply.ts';
 import type { World } from './world.ts';
@@ -22,20 +21,29 @@ const MAX_HELD_BYTES = 16 << 20;
 
 /** What the conversation lends. */
 export interface Mouth {
-  write(message: ProcessingResponse | Buffer): void;
+  readonly write: Write;
   record(ending: Ending): void;
   refuse(problem: Problem, ending: Partial<Ending>): void;
   answer(answer: Answer, ending: Ending): void;
 }
 
-type Mode = 'none' | 'whole' | 'held' | 'passing' | 'events';
+/**
+ * `whole`: Envoy buffers the body and hands it over once. `held`: it comes in pieces and is kept until it is complete
+ * or too large. `events`: an event stream, one event at a time. `passing`: pieces go on as they come. `over`: the
+ * client has its answer; what still comes is of no interest.
+ */
+type Mode = 'none' | 'whole' | 'held' | 'events' | 'passing' | 'over';
 
 export class ResponseSide {
   private readonly exchange: Exchange | undefined;
   private readonly world: World;
   private readonly mouth: Mouth;
+  /** Body pieces come without waiting for our reply to the headers, and go nowhere unless we send them on. */
+  private readonly isDuplex: boolean;
   private mode: Mode = 'none';
   private status = 0;
+  /** Response headers that are not answered yet: the body may still change them. */
+  private waiting: HeaderMap | undefined;
   private edgeBytes: number | undefined;
   private held: Buffer[] = [];
   private heldBytes = 0;
@@ -44,10 +52,11 @@ export class ResponseSide {
   private final: ResponseEnvelope | undefined;
   private repeating: AbortController | undefined;
 
-  constructor(exchange: Exchange | undefined, world: World, mouth: Mouth) {
+  constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
     this.exchange = exchange;
     this.world = world;
     this.mouth = mouth;
+    this.isDuplex = isDuplex;
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */
@@ -60,167 +69,184 @@ export class ResponseSide {
     this.repeating?.abort();
   }
 
-  onHeaders(headers: HeaderMap): Promise<void> | undefined {
+  onHeaders(headers: HeaderMap, isLast: boolean): Promise<void> | undefined {
     this.status = Number(headers.get(':status') ?? 0);
     const { exchange } = this;
     const call = exchange?.upstream;
     const connection = exchange?.connection;
     const local = headers.get(LOCAL_REPLY_HEADER);
-    if (exchange === undefined || call === undefined || connection === undefined)
-      return this.onOtherAnswer(headers, local);
-    if (local !== undefined) {
-      this.mouth.refuse(localProblem(connection, this.status, local), { upstreamStatus: undefined });
+    if (exchange === undefined || call === undefined || connection === undefined) {
+      this.onOtherAnswer(headers, local, isLast);
       return undefined;
     }
-    // 404 is the specification's word for a lost session; many servers say 400 (mcp.md §3.4).
-    if (call.session !== undefined && (this.status === 404 || this.status === 400))
+    if (local !== undefined) return this.refuse(localProblem(connection, this.status, local), undefined);
+    // 404 is the specification's word for a lost session; many servers say 400 instead.
+    if (call.session !== undefined && (this.status === 404 || this.status === 400)) {
+      this.mode = 'over';
       return this.repeat(exchange, connection, call);
+    }
     if (this.status === 401 || this.status === 403) {
-      this.mouth.refuse(problems.credential(connection.name, this.status), { upstreamStatus: this.status });
-      return undefined;
+      return this.refuse(problems.credential(connection.name, this.status), this.status);
     }
-    const refused = this.unreadable(headers);
-    if (refused !== undefined) {
-      this.mouth.refuse(problems.upstreamError(connection.name, refused), { upstreamStatus: this.status });
-      return undefined;
-    }
-    this.mode = this.chooseMode(headers);
-    this.mouth.write(
-      reply.continueResponse(headers, this.mode === 'none' ? 'none' : this.mode === 'whole' ? 'buffered' : 'streamed'),
-    );
-    if (this.mode === 'none') this.finish(undefined);
+    const unreadable = this.unreadable(headers);
+    if (unreadable !== undefined) return this.refuse(problems.upstreamError(connection.name, unreadable), this.status);
+    this.begin(headers, isLast);
     return undefined;
   }
 
   /** Edge answers, and what Envoy refused by itself before an upstream was chosen. */
-  private onOtherAnswer(headers: HeaderMap, local: string | undefined): undefined {
-    this.mouth.write(reply.continueResponse(headers, 'none'));
+  private onOtherAnswer(headers: HeaderMap, local: string | undefined, isLast: boolean): void {
+    this.mode = this.isDuplex && !isLast ? 'passing' : 'none';
+    this.mouth.write(reply.continueResponse(headers, this.isDuplex ? 'as chosen' : 'none'), this.mode === 'none');
     if (this.edgeBytes !== undefined && this.status === 200) {
       this.mouth.record({ verdict: 'allowed', httpStatus: this.status, bytesOut: this.edgeBytes });
     } else {
-      this.mouth.record({
-        verdict: 'failed',
-        reason: local ?? `Envoy answered ${this.status}`,
-        httpStatus: this.status,
-      });
+      const reason = local ?? `Envoy answered ${this.status}`;
+      this.mouth.record({ verdict: 'failed', reason, httpStatus: this.status });
     }
-    return undefined;
+  }
+
+  private refuse(problem: Problem, upstreamStatus: number | undefined): undefined {
+    this.mode = 'over';
+    this.mouth.refuse(problem, { upstreamStatus });
   }
 
   /** Why the answer is not one that a caller could use. Error pages stay with us: nobody knows what they say. */
   private unreadable(headers: HeaderMap): string | undefined {
-    if ((headers.get('content-encoding') ?? 'identity') !== 'identity')
+    if ((headers.get('content-encoding') ?? 'identity') !== 'identity') {
       return 'it compressed its answer, which nobody asked for';
+    }
     if (this.status >= 200 && this.status < 300) return undefined;
     return isJson(headers) && this.status >= 400 ? undefined : `it answered HTTP ${this.status}`;
   }
 
-  private chooseMode(headers: HeaderMap): Mode {
+  /** Answers the headers, or keeps them until the body says what they should be. */
+  private begin(headers: HeaderMap, isLast: boolean): void {
     const length = headers.get('content-length');
-    if (length === '0' || this.status === 202 || this.status === 204) return 'none';
+    const isStream = /^text\/event-stream/i.test(headers.get('content-type') ?? '');
+    if (isLast || length === '0') this.mode = 'none';
+    else if (isStream && this.status < 300) this.mode = 'events';
+    else if (!isJson(headers)) this.mode = this.isDuplex ? 'passing' : 'none';
     // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
-    if (this.status >= 400) return 'whole';
-    if (/^text\/event-stream/i.test(headers.get('content-type') ?? '')) {
-      this.events = new EventSplitter(MAX_HELD_BYTES);
-      return 'events';
+    else if (this.isDuplex) this.mode = Number(length ?? 0) > WHOLE_BYTES && !this.mustEdit() ? 'passing' : 'held';
+    else this.mode = this.status >= 400 || Number(length ?? Infinity) <= WHOLE_BYTES ? 'whole' : 'held';
+
+    if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
+    if (this.mode === 'held' && this.isDuplex) {
+      this.waiting = headers;
+      return;
     }
-    if (!isJson(headers)) return 'none';
-    return length !== undefined && Number(length) <= WHOLE_BYTES ? 'whole' : 'held';
+    const view = this.mode === 'none' ? 'none' : this.mode === 'whole' ? 'buffered' : 'streamed';
+    this.mouth.write(reply.continueResponse(headers, this.isDuplex ? 'as chosen' : view), this.mode === 'none');
+    if (this.mode === 'none') this.finish();
   }
 
   onBody({ body, end_of_stream: ended }: { body: Buffer; end_of_stream?: boolean }): void {
     this.bytesOut += body.length;
+    const isLast = ended === true;
     switch (this.mode) {
       case 'whole':
         this.onWhole(body);
         break;
-      case 'events':
-        this.onEvents(body, ended === true);
-        break;
       case 'held':
-        this.onHeld(body, ended === true);
+        this.onHeld(body, isLast);
+        break;
+      case 'events':
+        this.onEvents(body, isLast);
+        break;
+      case 'passing':
+        this.mouth.write(reply.streamPiece(body, isLast), isLast);
+        if (isLast) this.finish();
         break;
       default:
-        this.mouth.write(reply.streamPiece(body, ended === true));
-        if (ended === true) this.finish(this.final);
     }
   }
 
-  /** A full-duplex response may end with trailers instead of a last piece. */
+  /** A streamed response may end with trailers instead of a last piece. */
   onTrailers(): void {
     if (this.mode === 'held') this.releaseHeld(false);
     if (this.mode === 'events') this.flushEvents(false);
-    if (this.mode !== 'none' && this.mode !== 'whole') this.finish(this.final);
+    if (this.mode !== 'over') this.finish();
   }
 
   private onWhole(body: Buffer): void {
-    const restored = this.restoreMessage(body);
-    const { replacement } = this.asClientSees(restored);
-    if (replacement !== undefined) this.mouth.write(reply.replaceBody(replacement, 200));
-    else if (restored === body) this.mouth.write(reply.CONTINUE_RESPONSE_BODY);
-    else this.mouth.write(reply.replaceBody(restored));
-    this.finish(this.final);
+    const { bytes, isReplaced } = this.asClientSees(this.restore(body));
+    this.mouth.write(
+      bytes === body && !isReplaced ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, isReplaced),
+      true,
+    );
+    this.finish();
   }
 
-  /** JSON of unknown or large size: whole if it turns out small, else passed on as it comes. */
-  private onHeld(body: Buffer, ended: boolean): void {
-    this.held.push(Buffer.from(body));
+  /** Complete if it turns out small, else passed on as it comes. */
+  private onHeld(body: Buffer, isLast: boolean): void {
+    // Pieces are views of gRPC frames; a single last one is used before the next frame is read.
+    this.held.push(isLast ? body : Buffer.from(body));
     this.heldBytes += body.length;
-    const mustEdit = this.exchange?.upstream?.mintedId !== undefined;
-    if (ended) this.releaseHeld(true);
-    else if (this.heldBytes > MAX_HELD_BYTES || (this.heldBytes > WHOLE_BYTES && !mustEdit)) {
-      this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false));
+    if (isLast) this.releaseHeld(true);
+    else if (this.heldBytes > MAX_HELD_BYTES || (this.heldBytes > WHOLE_BYTES && !this.mustEdit())) {
+      this.releaseHeaders(false);
+      this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false), false);
       this.held = [];
       this.mode = 'passing';
     }
   }
 
-  private releaseHeld(ended: boolean): void {
-    const whole = Buffer.concat(this.held);
+  private releaseHeld(isLast: boolean): void {
+    const whole = this.held.length === 1 ? (this.held[0] as Buffer) : Buffer.concat(this.held);
     this.held = [];
-    this.mouth.write(reply.streamPiece(this.restoreMessage(whole), ended));
-    if (ended) this.finish(this.final);
+    const restored = this.restore(whole);
+    // Without waiting headers (they went on to ask for the body) the status stands.
+    const { bytes, isReplaced } =
+      this.waiting === undefined ? { bytes: restored, isReplaced: false } : this.asClientSees(restored);
+    this.releaseHeaders(isReplaced);
+    this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
+    if (isLast) this.finish();
   }
 
-  private onEvents(body: Buffer, ended: boolean): void {
+  private releaseHeaders(isReplaced: boolean): void {
+    if (this.waiting === undefined) return;
+    this.mouth.write(reply.continueResponse(this.waiting, 'as chosen', isReplaced), false);
+    this.waiting = undefined;
+  }
+
+  private onEvents(body: Buffer, isLast: boolean): void {
     try {
-      for (const event of this.events?.push(body) ?? [])
-        this.mouth.write(reply.streamPiece(this.restoreEvent(event), false));
+      for (const event of this.events?.push(body) ?? []) {
+        this.mouth.write(reply.streamPiece(this.restoreEvent(event), false), false);
+      }
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
-      this.mouth.write(reply.streamPiece(Buffer.alloc(0), true));
-      this.mode = 'none';
-      this.mouth.record({
-        verdict: 'failed',
-        reason: error.message,
-        upstreamStatus: this.status,
-        httpStatus: 200,
-        bytesOut: this.bytesOut,
-      });
+      this.mode = 'over';
+      this.mouth.write(reply.streamPiece(Buffer.alloc(0), true), true);
+      this.mouth.record({ ...this.ending(), verdict: 'failed', reason: error.message });
       return;
     }
-    if (ended) {
+    if (isLast) {
       this.flushEvents(true);
-      this.finish(this.final);
+      this.finish();
     }
   }
 
-  private flushEvents(ended: boolean): void {
+  private flushEvents(isLast: boolean): void {
     const rest = this.events?.rest() ?? Buffer.alloc(0);
-    if (ended || rest.length > 0) this.mouth.write(reply.streamPiece(rest, ended));
+    if (isLast || rest.length > 0) this.mouth.write(reply.streamPiece(rest, isLast), isLast);
   }
 
   private restoreEvent(event: Buffer): Buffer {
     const data = eventData(event);
     if (data === undefined) return event;
-    const restored = this.restoreMessage(data);
-    return restored === data
-      ? event
-      : Buffer.concat([Buffer.from('event: message\ndata: '), restored, Buffer.from('\n\n')]);
+    const restored = this.restore(data);
+    return restored === data ? event : Buffer.concat([EVENT_START, restored, EVENT_END]);
+  }
+
+  /** Whether the answer carries an id that is not the client's. */
+  private mustEdit(): boolean {
+    return this.exchange?.upstream?.mintedId !== undefined;
   }
 
   /** The client's own id, byte for byte, where the upstream was given another; and what the audit wants to know. */
-  private restoreMessage(bytes: Buffer): Buffer {
+  private restore(bytes: Buffer): Buffer {
     const message = parseResponse(bytes);
     if (message === undefined || message.kind === 'message' || message.id === undefined) return bytes;
     this.final = message;
@@ -231,32 +257,32 @@ export class ResponseSide {
   }
 
   /** SDK transports throw on a status that is not 2xx and the model never reads why: it becomes a readable answer. */
-  private asClientSees(bytes: Buffer): { replacement: Buffer | undefined } {
+  private asClientSees(bytes: Buffer): { bytes: Buffer; isReplaced: boolean } {
+    if (this.status < 300) return { bytes, isReplaced: false };
+    if (this.final?.kind === 'error') return { bytes, isReplaced: true };
     const { exchange } = this;
-    if (this.status >= 200 && this.status < 300) return { replacement: undefined };
-    if (this.final?.kind === 'error') return { replacement: bytes };
-    const connection = exchange?.connection?.name ?? '';
-    const problem = problems.upstreamError(connection, `it answered HTTP ${this.status}`);
+    const problem = problems.upstreamError(exchange?.connection?.name ?? '', `it answered HTTP ${this.status}`);
     if (exchange !== undefined) exchange.problem = problem;
-    return { replacement: reply.problemAnswer(exchange, problem).body[0] };
+    const [body = bytes] = reply.problemAnswer(exchange, problem).body;
+    return { bytes: body, isReplaced: true };
   }
 
-  private finish(final: ResponseEnvelope | undefined): void {
-    const failed = this.exchange?.problem !== undefined || this.status >= 400;
-    this.mouth.record({
-      verdict: failed ? 'failed' : 'allowed',
-      reason: failed ? `the upstream answered HTTP ${this.status}` : undefined,
-      upstreamStatus: this.status,
-      httpStatus: this.mode === 'whole' && failed ? 200 : this.status,
-      isError: final?.isError ?? (failed ? true : undefined),
-      bytesOut: this.bytesOut,
-    });
+  private ending(): Omit<Ending, 'verdict'> {
+    return { upstreamStatus: this.status, httpStatus: 200, isError: this.final?.isError, bytesOut: this.bytesOut };
+  }
+
+  private finish(): void {
+    if (this.status < 300) this.mouth.record({ ...this.ending(), verdict: 'allowed', httpStatus: this.status });
+    else {
+      const reason = `the upstream answered HTTP ${this.status}`;
+      this.mouth.record({ ...this.ending(), verdict: 'failed', reason, isError: true });
+    }
   }
 
   /** The upstream session was lost: the call cannot have had an effect, so it is made again on a new one. */
   private async repeat(exchange: Exchange, connection: Connection, call: UpstreamCall): Promise<void> {
-    // Envoy's message timer is shorter than the call may take.
-    this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000));
+    // Envoy's message timer is shorter than the call may take; in a duplex conversation there is none.
+    if (!this.isDuplex) this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000), false);
     this.repeating = new AbortController();
     const { signal } = this.repeating;
     const result = await repeatCall(exchange, connection, call, this.status, this.world, signal);
@@ -265,19 +291,22 @@ export class ResponseSide {
       this.mouth.refuse(result.problem, { upstreamStatus: result.status });
       return;
     }
-    this.bytesOut = result.body.length;
-    const restored = this.restoreMessage(result.body);
+    const restored = this.restore(result.body);
+    this.bytesOut = restored.length;
     this.mouth.answer(
       { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
       {
+        ...this.ending(),
         verdict: 'allowed',
         reason: 'repeated on a new upstream session',
         upstreamStatus: result.status,
-        isError: this.final?.isError,
       },
     );
   }
 }
+
+const EVENT_START = Buffer.from('event: message\ndata: ');
+const EVENT_END = Buffer.from('\n\n');
 
 const isJson = (headers: HeaderMap): boolean =>
   /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers.get('content-type') ?? '');

@@ -22,6 +22,8 @@ export async function startProcessorServer(
   const server = new grpc.Server({
     'grpc.max_receive_message_length': maxBodyBytes + 65_536,
     'grpc.max_send_message_length': -1,
+    // Statistics per stream that nobody reads.
+    'grpc.enable_channelz': 0,
     // Envoy holds one connection per worker thread; a stream is one HTTP exchange.
     'grpc.max_concurrent_streams': 100_000,
   });
@@ -54,8 +56,20 @@ export async function startProcessorServer(
 
 function serve(stream: Stream, world: World, streams: Set<Stream>): void {
   streams.add(stream);
-  const conversation = new Conversation(world, (message) => {
-    if (!stream.destroyed && !stream.cancelled) stream.write(message);
+  let ended = false;
+  const end = (): void => {
+    if (!ended) stream.end();
+    ended = true;
+  };
+  const conversation = new Conversation(world, (message, isLast) => {
+    if (ended || stream.destroyed || stream.cancelled) return;
+    // Envoy reads slower than we write (its client does): take no more until it has caught up.
+    if (!stream.write(message)) {
+      stream.pause();
+      stream.once('drain', () => stream.resume());
+    }
+    // Nothing more is owed, so nothing can slip by: the trailers leave together with the last reply.
+    if (isLast) end();
   });
   let over = false;
   const finish = (): void => {
@@ -65,10 +79,10 @@ function serve(stream: Stream, world: World, streams: Set<Stream>): void {
     conversation.onEnd();
   };
   stream.on('data', (message) => conversation.onMessage(message));
-  // Envoy has half-closed and waits for our trailers (ext_proc_graceful_grpc_close): only now may we end.
+  // Envoy has half-closed and waits for our trailers (ext_proc_graceful_grpc_close).
   stream.on('end', () => {
     finish();
-    stream.end();
+    end();
   });
   stream.on('cancelled', finish);
   stream.on('error', finish);

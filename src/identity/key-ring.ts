@@ -32,11 +32,11 @@ export class KeyRing {
   }
 
   /** Adds a key or replaces what is known of it (revocation, roles). */
-  put(hash: Buffer, record: KeyRecord): void {
-    this.byHash.set(hash.toString('latin1'), record);
+  put(keyHash: Buffer, record: KeyRecord): void {
+    this.byHash.set(keyHash.toString('hex'), record);
   }
 
   find(key: string): KeyRecord | undefined {
-    return this.byHash.get(hashKey(key).toString('latin1'));
+    return this.byHash.get(hash('sha256', key, 'hex'));
   }
 }

@@ -8,7 +8,7 @@ import { packageRoot } from '../../src/package-root.ts';
 import { processesMentioning } from '../supervisor/support.ts';
 import { eventually } from '../support/eventually.ts';
 import { startGateway } from '../support/gateway.ts';
-import { openSession } from '../support/mcp.ts';
+import { openSession, post, textOf } from '../support/mcp.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { freePort, startEverything } from '../support/upstream.ts';
 import { codes, fences, page, rows, section } from './markdown.ts';
@@ -16,6 +16,11 @@ import { codes, fences, page, rows, section } from './markdown.ts';
 const PAGES = ['README.md', 'docs/configuration.md', 'docs/operations.md'].map(page);
 const README = PAGES[0] as (typeof PAGES)[number];
 const OPERATIONS = PAGES[2] as (typeof PAGES)[number];
+
+/** What the example of the README refers to. */
+const REFERENCES = { CRM_TOKEN: 'crm-token-0123456789', CI_KEY: 'ci-key-0123456789' };
+
+const runsRoles = (text: string): boolean => text.includes('sallyport control-plane');
 
 /** What each command says on standard output. One that is not here is one that nobody looked at. */
 const SAYS: readonly (readonly [command: RegExp, output: RegExp])[] = [
@@ -48,7 +53,7 @@ function shellFor(t: Test) {
   const main = `exec '${process.execPath}' '${join(packageRoot, 'dist/src/main.js')}' "$@"`;
   program('sallyport', main);
   program('npx', `[ "$1" = sallyport ] && shift || exit 127\n${main}`);
-  program('envoy', `exec '${process.env.ENVOY_PATH ?? 'envoy'}' "$@"`);
+  program('envoy', `exec '${process.env.ENVOY_PATH ?? ''}' "$@"`);
   const environment = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` };
   const start = (script: string, env: Readonly<Record<string, string>>): ChildProcess =>
     spawn('/bin/sh', ['-ec', script], { cwd: directory, env: { ...environment, ...env }, detached: true });
@@ -77,11 +82,7 @@ t.test('the commands, one after the other', async (t) => {
   const { port } = new URL(everything.url);
   const shell = shellFor(t);
   writeFileSync(join(shell.directory, 'sallyport.yaml'), example(port));
-  const env = {
-    SALLYPORT_DATA_DIR: gateway.dataDir,
-    CRM_TOKEN: 'crm-token-0123456789',
-    CI_KEY: 'ci-key-0123456789',
-  };
+  const env = { ...REFERENCES, SALLYPORT_DATA_DIR: gateway.dataDir };
 
   const printed = new Map<string, string>();
   for (const { path, text } of PAGES) {
@@ -124,29 +125,24 @@ t.test('the commands, one after the other', async (t) => {
   t.same(columns.sort(), Object.keys(json.items[0] ?? {}).sort(), 'the columns of the audit are those of the page');
 });
 
-const runsRoles = (text: string): boolean => text.includes('sallyport control-plane');
-
-t.test('the roles apart, as the page starts them', async (t) => {
-  const postgres = await startPostgres();
-  t.teardown(() => postgres.stop());
-  const everything = await startEverything(t);
+/** The block that starts a gateway by its roles, run with a runtime directory and ports of its own. */
+async function startRoles(t: Test, config: string, databaseUrl: string) {
   const shell = shellFor(t);
   const runtimeDir = join(shell.directory, 'run');
   const here = (text: string) => text.replaceAll('/run/sallyport', runtimeDir);
-  writeFileSync(join(shell.directory, 'sallyport.yaml'), example(new URL(everything.url).port));
+  writeFileSync(join(shell.directory, 'sallyport.yaml'), config);
   mkdirSync(join(shell.directory, 'envoy'));
   writeFileSync(join(shell.directory, 'envoy/bootstrap.json'), here(page('envoy/bootstrap.json').text));
 
   const [mcpPort, adminPort] = [await freePort(), await freePort()];
   const script = fences(OPERATIONS, 'sh').find(({ text }) => runsRoles(text))?.text ?? '';
   const child = shell.start(here(script), {
-    DATABASE_URL: await postgres.createDatabase({ migrated: false }),
+    ...REFERENCES,
+    DATABASE_URL: databaseUrl,
     SALLYPORT_SECRET_KEY: '5e'.repeat(32),
     SALLYPORT_ADMIN_TOKEN: 'operator-token-0123456789',
     SALLYPORT_MCP_PORT: String(mcpPort),
     SALLYPORT_ADMIN_PORT: String(adminPort),
-    CRM_TOKEN: 'crm-token-0123456789',
-    CI_KEY: 'ci-key-0123456789',
   });
   const ended = outcome(child);
   const end = (signal: NodeJS.Signals): void => {
@@ -157,23 +153,48 @@ t.test('the roles apart, as the page starts them', async (t) => {
     }
   };
   t.teardown(() => end('SIGKILL'));
+  return {
+    mcpUrl: `http://127.0.0.1:${mcpPort}/mcp`,
+    /** Serves, and all that belongs to it is there. */
+    ready: () =>
+      eventually(async () => {
+        const answer = await fetch(`http://127.0.0.1:${adminPort}/readyz`);
+        const state = (await answer.json()) as Record<string, unknown>;
+        return state.status === 'ready' && state.envoysSettled === 1 && state.processors === 2;
+      }, 60_000),
+    async stop(): Promise<void> {
+      end('SIGTERM');
+      await ended;
+      await eventually(() => processesMentioning(runtimeDir).length === 0, 15_000);
+    },
+  };
+}
 
-  await eventually(async () => {
-    const answer = await fetch(`http://127.0.0.1:${adminPort}/readyz`);
-    const state = (await answer.json()) as Record<string, unknown>;
-    return state.status === 'ready' && state.processors === 1 && state.envoysSettled === 1;
-  }, 40_000);
-  const tools = await eventually(async () => {
-    const names = await (await openSession(`http://127.0.0.1:${mcpPort}/mcp`, 'ci-key-0123456789')).tools();
-    return names.includes('everything__echo') && names;
-  }, 20_000);
-  t.notOk(
-    tools.some((name) => name.includes('delete')),
-    'as the key that the file declares may',
-  );
+t.test('the roles apart, as the page starts them, twice on one Postgres', async (t) => {
+  const postgres = await startPostgres();
+  t.teardown(() => postgres.stop());
+  const everything = await startEverything(t);
+  const config = example(new URL(everything.url).port);
+  const database = await postgres.createDatabase({ migrated: false });
+  const gateways = [await startRoles(t, config, database), await startRoles(t, config, database)] as const;
+  await Promise.all(gateways.map((gateway) => gateway.ready()));
 
-  end('SIGTERM');
-  await ended;
-  await eventually(() => processesMentioning(runtimeDir).length === 0, 15_000);
+  const [one, other] = gateways;
+  // Envoy asks after its processors twice a second.
+  const session = await eventually(() => openSession(one.mcpUrl, REFERENCES.CI_KEY));
+  await eventually(async () => (await session.tools()).includes('everything__echo'), 20_000);
+  t.equal(textOf(await session.call('everything__echo', '{"message":"one"}')), 'Echo: one');
+  const elsewhere = await eventually(async () => {
+    const answer = await post(
+      other.mcpUrl,
+      REFERENCES.CI_KEY,
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"everything__echo","arguments":{"message":"other"}}}',
+      { 'mcp-session-id': session.id },
+    );
+    return textOf(answer) === 'Echo: other' && answer;
+  });
+  t.equal(elsewhere.status, 200, 'a session of one gateway is good at the other');
+
+  await Promise.all(gateways.map((gateway) => gateway.stop()));
   t.pass('all of them end when they are told to');
 });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { eventually } from '../support/eventually.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
 import { openSession, textOf } from '../support/mcp.ts';
@@ -87,7 +87,17 @@ t.test('sessions that an upstream forgets are opened again and the call is repea
   t.equal(new Set(pooled.calls().map((call) => call.headers['mcp-session-id'])).size, 1);
 });
 
-t.test('answers of every kind reach the client as the upstream gave them', async (t) => {
+/** A short body is asked about at its response headers, a longer one comes in full duplex (data-plane/conversation.ts). */
+for (const [length, padding] of [
+  ['short', ''],
+  ['long', `,"arguments":{"padding":"${'.'.repeat(80)}"}`],
+] as const) {
+  t.test(`answers of every kind reach the client as the upstream gave them: ${length} requests`, (t) =>
+    everyKind(t, padding),
+  );
+}
+
+async function everyKind(t: Test, padding: string): Promise<void> {
   const upstream = await startUpstream(t, {
     tools: ['json', 'sse', 'big', 'bigsse', 'chunked', 'error', 'http500', 'html', 'slow', 'gone'].map((name) => ({
       name,
@@ -97,6 +107,9 @@ t.test('answers of every kind reach the client as the upstream gave them', async
   const gateway = await startGateway(t, { config: config({ u: `url: "${upstream.url}", timeout: 2s` }) });
   await gateway.ready('u');
   const session = await openSession(gateway.mcpUrl, gateway.key);
+  const message = (name: string, id: string): string =>
+    `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"u__${name}"${padding}}}`;
+  const call = (name: string, id = '1') => session.send(message(name, id));
   const megabytes = 'x'.repeat(3 << 20);
   let release: () => void = () => {};
   upstream.behaviour.onCall = (arrival, response) => {
@@ -142,7 +155,7 @@ t.test('answers of every kind reach the client as the upstream gave them', async
         return false;
     }
   };
-  t.equal(textOf(await session.call('u__json', '{"a":1}')), '{"a":1}');
+  t.equal(textOf(await call('json')), padding === '' ? '{}' : padding.slice(13));
 
   // The first event is there before the second is sent.
   const stream = await fetch(gateway.mcpUrl, {
@@ -153,7 +166,7 @@ t.test('answers of every kind reach the client as the upstream gave them', async
       authorization: `Bearer ${gateway.key}`,
       'mcp-session-id': session.id,
     },
-    body: '{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"u__sse"}}',
+    body: message('sse', '5'),
   });
   t.match(stream.headers.get('content-type'), /^text\/event-stream/);
   const reader = (stream.body as ReadableStream<Uint8Array>).getReader();
@@ -165,30 +178,30 @@ t.test('answers of every kind reach the client as the upstream gave them', async
   t.match(seen, /late/);
   t.match(seen, /^: comment\n\n/, 'comments pass too');
 
-  t.equal(textOf(await session.call('u__big')).length, megabytes.length);
-  t.equal(textOf(await session.call('u__bigsse')).length, megabytes.length);
+  t.equal(textOf(await call('big')).length, megabytes.length);
+  t.equal(textOf(await call('bigsse')).length, megabytes.length);
   t.match(
-    (await session.call('u__chunked', '{}', '"c"')).text,
+    (await call('chunked', '"c"')).text,
     /^\{"jsonrpc":"2.0","result":\{"content":\[\],"n":9007199254740993\},"id":"c"\}$/,
   );
-  const error = await session.call('u__error');
+  const error = await call('error');
   t.match(
     error,
     { status: 200, json: { id: 1, error: { code: -32602, message: 'bad arguments' } } },
     'an error that a client can read',
   );
-  const broken = await session.call('u__http500');
+  const broken = await call('http500');
   t.equal(broken.status, 200);
   t.match(textOf(broken), /MCP server behind "u" refused the call: it answered HTTP 500/);
   t.notMatch(broken.text, /stack trace/);
-  const html = await session.call('u__html');
+  const html = await call('html');
   t.notOk(html.headers.has('set-cookie') || html.headers.has('x-powered-by'));
-  const slow = await session.call('u__slow');
+  const slow = await call('slow');
   t.match(textOf(slow), /did not answer within 2 s.*check before repeating/);
-  const gone = await session.call('u__gone');
+  const gone = await call('gone');
   t.match(textOf(gone), /closed the connection before it answered/);
   t.match(await lastCall(gateway), { verdict: 'failed', reason: 'closed the connection before it answered' });
-});
+}
 
 t.test('a dead upstream is shown, fails fast, hides nobody and comes back by itself', async (t) => {
   const [good, bad] = await Promise.all([startUpstream(t), startUpstream(t, { sessions: false })]);
