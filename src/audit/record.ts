@@ -1,6 +1,6 @@
 /** What is kept of one exchange, and what is masked. Everything here happens before the row is queued. */
 import { hash, randomUUID } from 'node:crypto';
-import type { AuditConfig } from '../config/document.ts';
+import type { AuditConfig, RecordMode } from '../config/document.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Verdict } from '../exchange/problem.ts';
 import { ruleText } from '../policy/decide.ts';
@@ -27,6 +27,8 @@ export interface AuditRow {
   readonly definition_digest: string | null;
   readonly arguments: unknown;
   readonly arguments_sha256: string | null;
+  readonly result: unknown;
+  readonly result_sha256: string | null;
   readonly verdict: Verdict;
   readonly rule: string | null;
   readonly pattern: string | null;
@@ -55,6 +57,8 @@ export interface Outcome {
   readonly upstreamUs: number | undefined;
   readonly processorUs: number;
   readonly bytesOut: number | undefined;
+  /** The `result` or `error` value of the upstream's answer, where it was seen whole. */
+  readonly result: Buffer | undefined;
 }
 
 export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
@@ -64,6 +68,7 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
       ? undefined
       : envelope.bytes.subarray(envelope.arguments.start, envelope.arguments.end);
   const isCall = envelope?.method === 'tools/call';
+  const { audit } = exchange.snapshot.settings;
   return {
     id: randomUUID(),
     at: new Date(exchange.at).toISOString(),
@@ -83,8 +88,10 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
     tool: isCall ? (tool?.wireName ?? envelope.name?.slice(0, 200) ?? null) : null,
     upstream_tool: tool?.tool.name ?? null,
     definition_digest: tool?.tool.digest ?? null,
-    arguments: isCall ? recorded(argumentBytes, exchange.snapshot.settings.audit) : null,
-    arguments_sha256: isCall ? digestOf(argumentBytes, exchange.snapshot.settings.audit) : null,
+    arguments: isCall ? recorded(argumentBytes, audit.record.arguments, audit) : null,
+    arguments_sha256: isCall ? digestOf(argumentBytes, audit.record.arguments) : null,
+    result: recorded(outcome.result, audit.record.results, audit),
+    result_sha256: digestOf(outcome.result, audit.record.results),
     verdict: outcome.verdict,
     rule: decision === undefined ? (exchange.problem?.code ?? null) : ruleText(decision),
     pattern: decision?.pattern ?? null,
@@ -103,19 +110,13 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
   };
 }
 
-function recorded(bytes: Buffer | undefined, audit: AuditConfig): unknown {
-  if (bytes === undefined || audit.record.arguments === 'none' || audit.record.arguments === 'digest') return null;
-  return maskJson(
-    bytes,
-    audit.record.arguments === 'full' ? [] : audit.redactKeys,
-    audit.record.arguments === 'redacted',
-    audit.maxValueBytes,
-  );
+function recorded(bytes: Buffer | undefined, mode: RecordMode, audit: AuditConfig): unknown {
+  if (bytes === undefined || mode === 'none' || mode === 'digest') return null;
+  return maskJson(bytes, mode === 'full' ? [] : audit.redactKeys, mode === 'redacted', audit.maxValueBytes);
 }
 
-function digestOf(bytes: Buffer | undefined, audit: AuditConfig): string | null {
-  if (bytes === undefined || audit.record.arguments === 'none') return null;
-  return hash('sha256', bytes, 'hex');
+function digestOf(bytes: Buffer | undefined, mode: RecordMode): string | null {
+  return bytes === undefined || mode === 'none' ? null : hash('sha256', bytes, 'hex');
 }
 
 /** W3C Trace Context: version-traceid-parentid-flags. */

@@ -23,6 +23,8 @@ const COLUMNS = {
   definition_digest: 'text',
   arguments: 'jsonb',
   arguments_sha256: 'text',
+  result: 'jsonb',
+  result_sha256: 'text',
   verdict: 'text',
   rule: 'text',
   pattern: 'text',

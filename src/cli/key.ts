@@ -21,7 +21,7 @@ export function keyCommands(program: Command): void {
     .command('create <name>')
     .description('make a key; it is shown once')
     .requiredOption('--role <names>', 'roles it has (repeatable, or with commas)', listed)
-    .option('--expires <date>', 'last day or moment, such as 2027-01-31')
+    .option('--expires <date>', 'until this moment, or the beginning of this day (UTC), such as 2027-01-31')
     .action(async (name: string, options: { role: string[]; expires?: string }, self: Command) => {
       const session = sessionOf(self);
       const body = { name, roles: options.role, ...(options.expires && { expires: options.expires }) };

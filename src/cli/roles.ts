@@ -42,8 +42,8 @@ function up(program: Command): void {
     .addOption(twin('--mcp-config <file>', 'mcpServers file of an MCP client; adds connections'))
     .addOption(twin('--host <host>', 'where the MCP listener listens').default('127.0.0.1'))
     .addOption(twin('--port <port>', 'its port; 0 picks a free one').argParser(port).default(8080))
-    .addOption(twin('--admin-host <host>', 'where the portal and the admin API listen').default('127.0.0.1'))
-    .addOption(twin('--admin-port <port>', 'their port; 0 picks a free one').argParser(port).default(8081))
+    .addOption(twin('--admin-host <host>', 'where the admin API listens').default('127.0.0.1'))
+    .addOption(twin('--admin-port <port>', 'its port; 0 picks a free one').argParser(port).default(8081))
     .addOption(
       twin('--workers <number>', 'processor processes').argParser(wholeNumber(1, 64)).default(defaultWorkers()),
     )
@@ -76,8 +76,8 @@ function controlPlane(program: Command): void {
     .command('control-plane')
     .description('run the control plane alone: configuration, xDS and the admin API')
     .addOption(twin('--runtime-dir <directory>', 'where the sockets are').makeOptionMandatory())
-    .addOption(twin('--admin-host <host>', 'where the portal and the admin API listen').default('127.0.0.1'))
-    .addOption(twin('--admin-port <port>', 'their port').argParser(port).default(8081))
+    .addOption(twin('--admin-host <host>', 'where the admin API listens').default('127.0.0.1'))
+    .addOption(twin('--admin-port <port>', 'its port').argParser(port).default(8081))
     .addOption(twin('--mcp-host <host>', 'where Envoy listens for MCP').default('127.0.0.1'))
     .addOption(twin('--mcp-port <port>', 'its port').argParser(port).default(8080))
     .addOption(twin('--config <file>', 'configuration file'))

@@ -61,7 +61,7 @@ export function toolCommands(program: Command): void {
     .command('call <name> [arguments]')
     .description('call a tool through the gateway; the arguments are a JSON object')
     .option('--namespace <name>', 'in this namespace', 'default')
-    .option('--as <principal>', "as this key's owner, or as role:NAME (default: role:admin)")
+    .option('--as <principal>', "as this key's owner, or as role:NAME (default: the operator, who may call all)")
     .action((name: string, json: string | undefined, options: { namespace: string; as?: string }, self: Command) =>
       call(sessionOf(self), name, json ?? '{}', options),
     );

@@ -60,6 +60,8 @@ export function headerNameFault(name: string): string | undefined {
 
 /** A header of the caller that may pass: never one that says who the caller is. */
 export function forwardedHeaderFault(name: string): string | undefined {
+  // Proxies read `x_y` and `x-y` as the same header; Envoy drops what clients send with an underscore.
+  if (name.includes('_')) return 'has an underscore, and such headers are dropped at the listener';
   const lower = name.toLowerCase();
   if (lower === 'authorization' || lower === 'cookie' || lower === 'mcp-session-id' || lower === 'last-event-id') {
     return 'is never forwarded: it belongs to the caller and the gateway, not to an upstream';

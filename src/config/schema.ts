@@ -120,7 +120,7 @@ const auditSchema: z.ZodType<AuditConfig> = strict(
 const anonymous = strict({ roles: z.array(role).min(1) });
 
 const allowedOrigins = z.array(origin).describe("Origins besides publicUrl's own that browsers may call from.");
-const maxRequestBytes = size(1024, 256 * MIB).describe('Largest request body (default 4MiB).');
+const maxRequestBytes = size(1024, 64 * MIB).describe('Largest request body (default 4MiB).');
 
 const settingsShape = {
   publicUrl: url({ query: false }).describe('The URL that clients use.').exactOptional(),

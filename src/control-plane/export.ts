@@ -3,7 +3,7 @@ import { type ApiKeyConfig, type ConfigDocument, REDACTED } from '../config/docu
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
 import { joinSecrets, secretValue } from '../config/secrets.ts';
 import { readReferences, revealConnection } from '../connections/store.ts';
-import type { Vault } from '../credentials/vault.ts';
+import { type Vault, VaultError } from '../credentials/vault.ts';
 import { findKeyByHash, type KeyRow, listKeys } from '../identity/store.ts';
 import type { Queryable } from '../storage/database.ts';
 import { listRows, type NamedTable, type Row } from '../storage/named-rows.ts';
@@ -22,7 +22,13 @@ export async function diffAgainst(
   tenant: string,
   after: ConfigDocument,
 ): Promise<ConfigChange[]> {
-  const before = await document(db, tenant, (row) => revealConnection(db, vault, row));
+  // A secret that cannot be opened differs from whatever is written, which is how one stores it again.
+  const before = await document(db, tenant, (row) =>
+    revealConnection(db, vault, row).catch((error: unknown) => {
+      if (error instanceof VaultError) return row.config;
+      throw error;
+    }),
+  );
   const keys = await Promise.all((before.apiKeys ?? []).map((key) => asKnown(db, key, after.apiKeys)));
   // What was never written is what holds by default.
   return diffDocuments({ ...before, settings: before.settings ?? DEFAULT_SETTINGS, apiKeys: keys }, after);

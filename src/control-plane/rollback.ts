@@ -1,7 +1,5 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { ConfigDocument } from '../config/document.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
-import { BUILT_IN_PERSONA } from './store.ts';
 
 /**
  * A revision's part of one tenant as a document to apply. Secrets are `[REDACTED]` in revisions, so the stored ones
@@ -9,12 +7,11 @@ import { BUILT_IN_PERSONA } from './store.ts';
  */
 export function rollbackDocument(revision: RevisionDocument, tenant: string): ConfigDocument {
   const own = revision.tenants.find(({ id }) => id === tenant);
-  const personas = (own?.personas ?? []).filter((persona) => !isDeepStrictEqual(persona, BUILT_IN_PERSONA));
   return {
     settings: revision.settings,
     connections: Object.fromEntries((own?.connections ?? []).map(({ name, config }) => [name, config])),
     namespaces: byName(own?.namespaces ?? []),
-    personas: byName(personas),
+    personas: byName(own?.personas ?? []),
   };
 }
 

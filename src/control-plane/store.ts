@@ -1,21 +1,10 @@
 import { sql } from 'kysely';
-import type { PersonaConfig, SettingsConfig } from '../config/document.ts';
+import type { SettingsConfig } from '../config/document.ts';
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
 import type { ConnectionRevision, RevisionDocument, TenantRevision } from '../snapshot/revision.ts';
 import type { Queryable } from '../storage/database.ts';
 import { listRows } from '../storage/named-rows.ts';
 import { notify } from '../storage/notify.ts';
-
-/** Where no persona was ever written, this one holds: the first key's role may do everything. Never stored as a row. */
-export const BUILT_IN_PERSONA: { readonly name: string } & PersonaConfig = {
-  name: 'admin',
-  roles: ['admin'],
-  subjects: [],
-  priority: 0,
-  tools: { allow: ['*'], deny: [] },
-  connections: { allow: ['*'], deny: [] },
-  description: 'Built in while no persona is configured: may do everything.',
-};
 
 /** One writer at a time: revisions and key sequences then commit in the order of their numbers. */
 export async function lockConfiguration(trx: Queryable): Promise<void> {
@@ -44,7 +33,7 @@ async function buildTenant(db: Queryable, tenant: string): Promise<TenantRevisio
   );
   const namespaces = (await listRows(db, 'namespaces', tenant)).map(({ name, config }) => ({ name, ...config }));
   const personas = (await listRows(db, 'personas', tenant)).map(({ name, config }) => ({ name, ...config }));
-  return { id: tenant, connections, namespaces, personas: personas.length > 0 ? personas : [BUILT_IN_PERSONA] };
+  return { id: tenant, connections, namespaces, personas };
 }
 
 /** Settings that were written, if any were; and who owns them. */

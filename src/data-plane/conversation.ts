@@ -226,6 +226,7 @@ export class Conversation {
         isError: ending.isError,
         httpStatus: ending.httpStatus,
         bytesOut: ending.bytesOut,
+        result: ending.result,
         durationUs,
         upstreamUs:
           this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),

@@ -12,4 +12,6 @@ export interface Ending {
   readonly isError?: boolean | undefined;
   readonly httpStatus?: number | undefined;
   readonly bytesOut?: number | undefined;
+  /** The `result` or `error` value of the upstream's answer, where it was seen whole. */
+  readonly result?: Buffer | undefined;
 }

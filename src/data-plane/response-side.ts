@@ -268,7 +268,14 @@ export class ResponseSide {
   }
 
   private ending(): Omit<Ending, 'verdict'> {
-    return { upstreamStatus: this.status, httpStatus: 200, isError: this.final?.isError, bytesOut: this.bytesOut };
+    const { final } = this;
+    return {
+      upstreamStatus: this.status,
+      httpStatus: 200,
+      isError: final?.isError,
+      bytesOut: this.bytesOut,
+      result: final?.outcome && final.bytes.subarray(final.outcome.start, final.outcome.end),
+    };
   }
 
   private finish(): void {

@@ -127,6 +127,8 @@ interface AuditEventsTable {
   definition_digest: string | null;
   arguments: Json<unknown> | null;
   arguments_sha256: string | null;
+  result: Json<unknown> | null;
+  result_sha256: string | null;
   verdict: 'allowed' | 'denied' | 'limited' | 'blocked' | 'failed';
   rule: string | null;
   pattern: string | null;

@@ -44,7 +44,7 @@ export function greeting(
   lines.push(
     firstKey
       ? `  API key      ${firstKey}   (shown once; "sallyport key create" makes more)`
-      : '  API key      as made before; "sallyport key create" makes another',
+      : '  API key      as configured, or made with "sallyport key create NAME --role ROLE"',
     '',
     'In Claude Code:',
     '',

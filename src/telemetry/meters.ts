@@ -44,7 +44,7 @@ export function createMeters(): Meters {
     }
     return one;
   };
-  const serializer = new PrometheusSerializer('', false);
+  const serializer = new PrometheusSerializer('', false, undefined, true, true);
   return {
     exchange(method, verdict, connection, durationUs) {
       const one = seriesOf(method, verdict, connection);

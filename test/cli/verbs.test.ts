@@ -79,8 +79,7 @@ t.test('the verbs, against a gateway that runs', async (t) => {
     });
     t.match(await done('namespace list'), /^docs +http:\/\/127\.0\.0\.1:\d+\/docs\/mcp +never +api +everything$/m);
 
-    t.match(await done('persona list'), /^No personas/);
-    await done('persona add admin --role admin --allow *');
+    t.match(await done('persona list'), /^admin +0 +admin +- +demo/m);
     await done('persona add reader --role reader --allow everything__echo,guarded__* --deny *__delete');
     await done('persona set reader --priority 7 --allow everything__echo');
     t.match(await json('persona get reader'), {

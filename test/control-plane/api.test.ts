@@ -162,8 +162,9 @@ t.test('lists come in pages', async (t) => {
     names.push(...body.items.map((item: { name: string }) => item.name));
     cursor = body.nextCursor === undefined ? '' : `&cursor=${body.nextCursor}`;
   } while (cursor !== '');
-  t.strictSame(names, ['B-upper', 'a.lower', 'k-1', 'z9']);
-  for (const name of names) t.equal((await call('DELETE', `/personas/${name}`)).status, 204);
+  t.strictSame(names, ['B-upper', 'a.lower', 'admin', 'k-1', 'z9']);
+  for (const name of names.filter((one) => one !== 'admin'))
+    t.equal((await call('DELETE', `/personas/${name}`)).status, 204);
 });
 
 t.test('keys are shown once, stored hashed, and revoked for good', async (t) => {
@@ -220,10 +221,11 @@ t.test('personas explain themselves', async (t) => {
     pattern: '*__delete_*',
     reason: /denies the tool/,
   });
-  t.match((await ask('first', 'crm__get_account')).body, {
+  t.match((await ask('first', 'crm__get_account')).body, { allowed: true, persona: 'admin' }, 'as before');
+  t.match((await ask('someone', 'crm__get_account', '&roles=unheard-of')).body, {
     allowed: false,
     persona: null,
-    reason: /No persona fits "first", which has the roles admin/,
+    reason: /No persona fits "someone", which has the roles unheard-of/,
   });
   t.match((await ask('someone', 'crm__get_account', '&roles=analyst,x')).body, { allowed: true });
   t.match((await call('POST', '/personas/explain', { principal: 'ci', tool: 'nope' })).body, {

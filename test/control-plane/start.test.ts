@@ -97,7 +97,7 @@ t.test('files own what they say: the API refuses to edit it, and what vanishes f
   writeFileSync(config, 'connections: { one: { url: "http://127.0.0.1:2/mcp" } }\n');
   await eventually(async () => names(await plane.call('GET', '/connections')).join() === 'mine,one,three');
   t.match((await plane.call('GET', '/connections/one')).body, { url: 'http://127.0.0.1:2/mcp' });
-  t.strictSame(names(await plane.call('GET', '/personas')), []);
+  t.strictSame(names(await plane.call('GET', '/personas')), ['admin']);
 
   writeFileSync(config, 'connections: { one: { ulr: "x" } }\n');
   const finding = async () =>

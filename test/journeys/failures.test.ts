@@ -61,7 +61,12 @@ t.test('parts die under load', async (t) => {
     await load.stop();
     t.same(load.failures, []);
     // And it still governs: a change after the restart arrives.
-    await gateway.admin('POST', 'personas', { name: 'none', roles: ['admin'], tools: { allow: ['nothing'] } });
+    await gateway.admin('POST', 'personas', {
+      name: 'none',
+      roles: ['admin'],
+      priority: 1,
+      tools: { allow: ['nothing'] },
+    });
     await eventually(async () => (await sessions[0]?.tools())?.length === 0, 3000);
     await gateway.admin('DELETE', 'personas/none');
     await eventually(async () => (await sessions[0]?.tools())?.length === 1, 3000);

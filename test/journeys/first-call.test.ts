@@ -58,6 +58,7 @@ t.test('a fresh start, the official client, a real server, two keys', async (t) 
     /No tool named everything__get-sum is available to you/,
   );
   t.equal(textOf(await second.call('everything__echo', '{"message":"x"}')), 'Echo: x');
+  t.ok((await demo.listTools()).tools.length > 10, 'the first key may do what it could before');
 
   const rows = await eventually(async () => {
     const { json } = await gateway.admin<{ items: AuditItem[] }>('GET', 'audit/events?method=tools/call&limit=50');

@@ -281,3 +281,30 @@ t.test('five hundred tools over pages of an upstream, and a list that leaves by 
   ).json.items;
   t.match(rows[0], { verdict: 'allowed', bytesOut: list.text.length });
 });
+
+t.test('results are recorded as the configuration says', async (t) => {
+  const upstream = await startUpstream(t);
+  const gateway = await startGateway(t, {
+    config: `
+connections: { u: { url: "${upstream.url}" } }
+audit: { record: { arguments: full, results: redacted }, redactKeys: [ssn] }
+`,
+  });
+  await gateway.ready('u');
+  upstream.behaviour.onCall = (arrival, response) => {
+    const result = { content: [], structuredContent: { ssn: '123', name: 'x', access_token: 'y' } };
+    reply(response, 200, { jsonrpc: '2.0', id: arrival.message.id, result });
+    return true;
+  };
+  const session = await openSession(gateway.mcpUrl, gateway.key);
+  await session.call('u__echo', '{"password":"kept in full mode"}');
+  const [row] = await eventually(async () => {
+    const { json } = await gateway.admin<{ items: Record<string, unknown>[] }>('GET', 'audit/events?method=tools/call');
+    return json.items.length > 0 && json.items;
+  });
+  t.match(row, {
+    arguments: { password: 'kept in full mode' },
+    result: { structuredContent: { ssn: '[REDACTED]', name: 'x', access_token: '[REDACTED]' } },
+    resultSha256: /^[0-9a-f]{64}$/,
+  });
+});

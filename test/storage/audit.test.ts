@@ -38,6 +38,8 @@ const row = (changes: Partial<AuditRow> = {}): AuditRow => ({
   definition_digest: null,
   arguments: { id: 1, nested: ['ä', null] },
   arguments_sha256: null,
+  result: null,
+  result_sha256: null,
   verdict: 'allowed',
   rule: null,
   pattern: '*',

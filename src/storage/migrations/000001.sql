@@ -177,6 +177,9 @@ create table audit_events (
   definition_digest text,
   arguments jsonb,
   arguments_sha256 text,
+  -- The upstream's result or error, as audit.record.results says; only of answers that were seen whole.
+  result jsonb,
+  result_sha256 text,
   verdict text not null check (verdict in ('allowed', 'denied', 'limited', 'blocked', 'failed')),
   rule text,
   pattern text,
