@@ -53,7 +53,10 @@ export class Conversation {
   /** Envoy has closed the stream: the response is complete, or the client went away. */
   onEnd(): void {
     if (this.exchange !== undefined && !this.recorded) {
-      this.record({ verdict: 'failed', reason: 'the client went away before the answer was complete' });
+      this.record({
+        verdict: 'failed',
+        reason: 'ended before its answer was complete: the client went away or the upstream broke off',
+      });
     }
     this.response?.abandon();
   }

@@ -2,16 +2,15 @@
 
 import { LOCAL_REPLY_HEADER } from '../egress/egress.ts';
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
-import { type Problem, problems } from '../exchange/problem.ts';
-import { idText } from '../mcp/envelope.ts';
-import { EventSplitter, EventTooLarge, eventData } from '../mcp/events.ts';
-import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
-import { splice } from '../mcp/splice.ts';
+import type { Problem } from '../exchange/problem.ts';
+import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
 import { repeatCall } from '../routing/repeat.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import type { HeaderMap } from './headers.ts';
 import * as reply from './reply.ts';
+import { Restoration } from './restoration.ts';
+import { isJson, upstreamProblem } from './upstream-problem.ts';
 import type { World } from './world.ts';
 
 /** JSON up to this size is seen whole before it goes on; more is passed on as it comes. */
@@ -49,7 +48,7 @@ export class ResponseSide {
   private heldBytes = 0;
   private bytesOut = 0;
   private events: EventSplitter | undefined;
-  private final: ResponseEnvelope | undefined;
+  private readonly restoration: Restoration;
   private repeating: AbortController | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
@@ -57,6 +56,7 @@ export class ResponseSide {
     this.world = world;
     this.mouth = mouth;
     this.isDuplex = isDuplex;
+    this.restoration = new Restoration(exchange);
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */
@@ -79,18 +79,17 @@ export class ResponseSide {
       this.onOtherAnswer(headers, local, isLast);
       return undefined;
     }
-    if (local !== undefined) return this.refuse(localProblem(connection, this.status, local), undefined);
     // 404 is the specification's word for a lost session; many servers say 400 instead.
-    if (call.session !== undefined && (this.status === 404 || this.status === 400)) {
+    if (local === undefined && call.session !== undefined && (this.status === 404 || this.status === 400)) {
       this.mode = 'over';
       return this.repeat(exchange, connection, call);
     }
-    if (this.status === 401 || this.status === 403) {
-      return this.refuse(problems.credential(connection.name, this.status), this.status);
+    const problem = upstreamProblem(connection, this.status, headers, local);
+    if (problem === undefined) this.begin(headers, isLast);
+    else {
+      this.mode = 'over';
+      this.mouth.refuse(problem, { upstreamStatus: local === undefined ? this.status : undefined });
     }
-    const unreadable = this.unreadable(headers);
-    if (unreadable !== undefined) return this.refuse(problems.upstreamError(connection.name, unreadable), this.status);
-    this.begin(headers, isLast);
     return undefined;
   }
 
@@ -106,20 +105,6 @@ export class ResponseSide {
     }
   }
 
-  private refuse(problem: Problem, upstreamStatus: number | undefined): undefined {
-    this.mode = 'over';
-    this.mouth.refuse(problem, { upstreamStatus });
-  }
-
-  /** Why the answer is not one that a caller could use. Error pages stay with us: nobody knows what they say. */
-  private unreadable(headers: HeaderMap): string | undefined {
-    if ((headers.get('content-encoding') ?? 'identity') !== 'identity') {
-      return 'it compressed its answer, which nobody asked for';
-    }
-    if (this.status >= 200 && this.status < 300) return undefined;
-    return isJson(headers) && this.status >= 400 ? undefined : `it answered HTTP ${this.status}`;
-  }
-
   /** Answers the headers, or keeps them until the body says what they should be. */
   private begin(headers: HeaderMap, isLast: boolean): void {
     const length = headers.get('content-length');
@@ -128,7 +113,8 @@ export class ResponseSide {
     else if (isStream && this.status < 300) this.mode = 'events';
     else if (!isJson(headers)) this.mode = this.isDuplex ? 'passing' : 'none';
     // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
-    else if (this.isDuplex) this.mode = Number(length ?? 0) > WHOLE_BYTES && !this.mustEdit() ? 'passing' : 'held';
+    else if (this.isDuplex)
+      this.mode = Number(length ?? 0) > WHOLE_BYTES && !this.restoration.mustEdit ? 'passing' : 'held';
     else this.mode = this.status >= 400 || Number(length ?? Infinity) <= WHOLE_BYTES ? 'whole' : 'held';
 
     if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
@@ -170,7 +156,7 @@ export class ResponseSide {
   }
 
   private onWhole(body: Buffer): void {
-    const { bytes, isReplaced } = this.asClientSees(this.restore(body));
+    const { bytes, isReplaced } = this.restoration.answer(body, this.status);
     this.mouth.write(
       bytes === body && !isReplaced ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, isReplaced),
       true,
@@ -184,7 +170,7 @@ export class ResponseSide {
     this.held.push(isLast ? body : Buffer.from(body));
     this.heldBytes += body.length;
     if (isLast) this.releaseHeld(true);
-    else if (this.heldBytes > MAX_HELD_BYTES || (this.heldBytes > WHOLE_BYTES && !this.mustEdit())) {
+    else if (this.heldBytes > MAX_HELD_BYTES || (this.heldBytes > WHOLE_BYTES && !this.restoration.mustEdit)) {
       this.releaseHeaders(false);
       this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false), false);
       this.held = [];
@@ -195,10 +181,7 @@ export class ResponseSide {
   private releaseHeld(isLast: boolean): void {
     const whole = this.held.length === 1 ? (this.held[0] as Buffer) : Buffer.concat(this.held);
     this.held = [];
-    const restored = this.restore(whole);
-    // Without waiting headers (they went on to ask for the body) the status stands.
-    const { bytes, isReplaced } =
-      this.waiting === undefined ? { bytes: restored, isReplaced: false } : this.asClientSees(restored);
+    const { bytes, isReplaced } = this.restoration.answer(whole, this.status);
     this.releaseHeaders(isReplaced);
     this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
     if (isLast) this.finish();
@@ -213,7 +196,7 @@ export class ResponseSide {
   private onEvents(body: Buffer, isLast: boolean): void {
     try {
       for (const event of this.events?.push(body) ?? []) {
-        this.mouth.write(reply.streamPiece(this.restoreEvent(event), false), false);
+        this.mouth.write(reply.streamPiece(this.restoration.event(event), false), false);
       }
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
@@ -233,42 +216,8 @@ export class ResponseSide {
     if (isLast || rest.length > 0) this.mouth.write(reply.streamPiece(rest, isLast), isLast);
   }
 
-  private restoreEvent(event: Buffer): Buffer {
-    const data = eventData(event);
-    if (data === undefined) return event;
-    const restored = this.restore(data);
-    return restored === data ? event : Buffer.concat([EVENT_START, restored, EVENT_END]);
-  }
-
-  /** Whether the answer carries an id that is not the client's. */
-  private mustEdit(): boolean {
-    return this.exchange?.upstream?.mintedId !== undefined;
-  }
-
-  /** The client's own id, byte for byte, where the upstream was given another; and what the audit wants to know. */
-  private restore(bytes: Buffer): Buffer {
-    const message = parseResponse(bytes);
-    if (message === undefined || message.kind === 'message' || message.id === undefined) return bytes;
-    this.final = message;
-    const { exchange } = this;
-    const minted = exchange?.upstream?.mintedId;
-    if (minted === undefined || bytes.toString('utf8', message.id.start, message.id.end) !== minted) return bytes;
-    return splice(bytes, [{ ...message.id, with: idText(exchange?.envelope) }]);
-  }
-
-  /** SDK transports throw on a status that is not 2xx and the model never reads why: it becomes a readable answer. */
-  private asClientSees(bytes: Buffer): { bytes: Buffer; isReplaced: boolean } {
-    if (this.status < 300) return { bytes, isReplaced: false };
-    if (this.final?.kind === 'error') return { bytes, isReplaced: true };
-    const { exchange } = this;
-    const problem = problems.upstreamError(exchange?.connection?.name ?? '', `it answered HTTP ${this.status}`);
-    if (exchange !== undefined) exchange.problem = problem;
-    const [body = bytes] = reply.problemAnswer(exchange, problem).body;
-    return { bytes: body, isReplaced: true };
-  }
-
   private ending(): Omit<Ending, 'verdict'> {
-    const { final } = this;
+    const { final } = this.restoration;
     return {
       upstreamStatus: this.status,
       httpStatus: 200,
@@ -279,9 +228,10 @@ export class ResponseSide {
   }
 
   private finish(): void {
-    if (this.status < 300) this.mouth.record({ ...this.ending(), verdict: 'allowed', httpStatus: this.status });
+    if (this.status < 300 && this.exchange?.problem === undefined)
+      this.mouth.record({ ...this.ending(), verdict: 'allowed', httpStatus: this.status });
     else {
-      const reason = `the upstream answered HTTP ${this.status}`;
+      const reason = this.exchange?.problem?.reason ?? `the upstream answered HTTP ${this.status}`;
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason, isError: true });
     }
   }
@@ -298,7 +248,7 @@ export class ResponseSide {
       this.mouth.refuse(result.problem, { upstreamStatus: result.status });
       return;
     }
-    const restored = this.restore(result.body);
+    const restored = this.restoration.message(result.body);
     this.bytesOut = restored.length;
     this.mouth.answer(
       { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
@@ -310,32 +260,4 @@ export class ResponseSide {
       },
     );
   }
-}
-
-const EVENT_START = Buffer.from('event: message\ndata: ');
-const EVENT_END = Buffer.from('\n\n');
-
-const isJson = (headers: HeaderMap): boolean =>
-  /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
-
-/** What Envoy's flags mean for a caller (docs: "response flags"). */
-function localProblem(connection: Connection, status: number, local: string): Problem {
-  const retry = 'Other tools still work; try this one again in a few seconds.';
-  if (status === 504 || local.startsWith('UT')) {
-    const seconds = Math.round(connection.timeoutMs / 100) / 10;
-    return problems.unavailable(
-      connection.name,
-      `did not answer within ${seconds} s`,
-      'The call may have had an effect; check before repeating it.',
-    );
-  }
-  if (local.startsWith('UO')) return problems.unavailable(connection.name, 'has too many calls in progress', retry);
-  if (local.startsWith('UC')) {
-    return problems.unavailable(
-      connection.name,
-      'closed the connection before it answered',
-      'The call may have had an effect; check before repeating it.',
-    );
-  }
-  return problems.unavailable(connection.name, 'cannot be reached', retry);
 }

@@ -99,10 +99,12 @@ for (const [length, padding] of [
 
 async function everyKind(t: Test, padding: string): Promise<void> {
   const upstream = await startUpstream(t, {
-    tools: ['json', 'sse', 'big', 'bigsse', 'chunked', 'error', 'http500', 'html', 'slow', 'gone'].map((name) => ({
-      name,
-      inputSchema: { type: 'object' },
-    })),
+    tools: ['json', 'sse', 'big', 'bigsse', 'chunked', 'error', 'http500', 'html', 'slow', 'gone', 'nonsense'].map(
+      (name) => ({
+        name,
+        inputSchema: { type: 'object' },
+      }),
+    ),
   });
   const gateway = await startGateway(t, { config: config({ u: `url: "${upstream.url}", timeout: 2s` }) });
   await gateway.ready('u');
@@ -116,6 +118,9 @@ async function everyKind(t: Test, padding: string): Promise<void> {
     const { id, params } = arrival.message;
     const text = (value: string) => ({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: value }] } });
     switch (params?.name) {
+      case 'nonsense':
+        reply(response, 200, { hello: 'world' });
+        return true;
       case 'sse':
         response.writeHead(200, { 'content-type': 'text/event-stream' });
         response.write(
@@ -196,6 +201,7 @@ async function everyKind(t: Test, padding: string): Promise<void> {
   t.notMatch(broken.text, /stack trace/);
   const html = await call('html');
   t.notOk(html.headers.has('set-cookie') || html.headers.has('x-powered-by'));
+  t.match(textOf(await call('nonsense')), /its answer is not a JSON-RPC response/);
   const slow = await call('slow');
   t.match(textOf(slow), /did not answer within 2 s.*check before repeating/);
   const gone = await call('gone');
