@@ -128,11 +128,11 @@ function asRefusal(error: unknown, { log }: AdminContext): Refusal {
   );
 }
 
-/** Connection exceptions (class 08), shutdowns (57P), the pool's own time-out, and what sockets say. */
+/** Connection exceptions (class 08), shutdowns (57P), statements ended for taking too long, time-outs, and what sockets say. */
 function isDatabaseAway(code: string | undefined, message: string | undefined): boolean {
   return (
-    /^(08...|57P0.|53300|ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT)$/.test(code ?? '') ||
-    /timeout exceeded when trying to connect|Connection terminated/.test(message ?? '')
+    /^(08...|57P0.|57014|53300|ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT)$/.test(code ?? '') ||
+    /timeout exceeded when trying to connect|Connection terminated|Query read timeout|not queryable/.test(message ?? '')
   );
 }
 

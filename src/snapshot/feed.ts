@@ -20,6 +20,8 @@ import type { Catalog, Injection, Snapshot } from './snapshot.ts';
 const POLL_MS = 1000;
 /** A replica that was silent for 10 s counts as gone (control plane). */
 const HEARTBEAT_MS = 3000;
+/** Without a successful look for so long, keys revoked meanwhile still work, and somebody should know. */
+const STALE_MS = 10_000;
 
 export interface FeedOptions {
   readonly database: Database;
@@ -32,12 +34,16 @@ export interface FeedOptions {
   readonly log: Logger;
   /** Announced to the control plane, which waits for it before old Envoy resources go. */
   readonly replica?: { readonly id: string; readonly role: string };
+  /** Age from which on the log warns; 10 s by default. */
+  readonly staleMs?: number;
 }
 
 export interface Feed {
   snapshot(): Snapshot | undefined;
   /** Resolves once there is a snapshot. */
   readonly ready: Promise<void>;
+  /** Since the last successful look began, in ms: whatever changed before then is served. Under 2 s in health. */
+  feedAgeMs(): number;
   close(): Promise<void>;
 }
 
@@ -50,11 +56,14 @@ export function startFeed(options: FeedOptions): Feed {
     { pollMs: POLL_MS },
   );
   const heartbeat = setInterval(() => state.announce(), HEARTBEAT_MS);
+  const watch = setInterval(() => state.warnIfStale(), POLL_MS);
   state.wake();
   return {
     snapshot: () => state.snapshot,
     ready: state.ready,
+    feedAgeMs: () => state.ageMs(),
     async close() {
+      clearInterval(watch);
       clearInterval(heartbeat);
       listener.close();
       await state.stop();
@@ -71,6 +80,9 @@ class FeedState {
   private again = false;
   private stopped = false;
   private failing = false;
+  private warned = false;
+  /** When the last look that succeeded began; the clock never goes back. */
+  private freshAt = performance.now();
 
   private revision = 0;
   private document: RevisionDocument | undefined;
@@ -101,6 +113,20 @@ class FeedState {
     reading.announceReplica(database, replica, this.revision).catch(() => {});
   }
 
+  ageMs(): number {
+    return performance.now() - this.freshAt;
+  }
+
+  warnIfStale(): void {
+    const ageMs = Math.round(this.ageMs());
+    if (this.warned || ageMs <= (this.options.staleMs ?? STALE_MS)) return;
+    this.warned = true;
+    this.options.log.warn(
+      { ageMs },
+      'Postgres has not answered for a while: changes of the configuration and revoked keys are not known here until it does',
+    );
+  }
+
   async stop(): Promise<void> {
     this.stopped = true;
     await this.running;
@@ -111,10 +137,13 @@ class FeedState {
   private async run(): Promise<void> {
     while (this.again && !this.stopped) {
       this.again = false;
+      const begun = performance.now();
       try {
         await this.look();
-        if (this.failing) this.options.log.info('Postgres answers again; the configuration is current');
+        this.freshAt = begun;
+        if (this.failing || this.warned) this.options.log.info('Postgres answers again; the configuration is current');
         this.failing = false;
+        this.warned = false;
       } catch (error) {
         if (!this.failing) {
           this.options.log.warn(

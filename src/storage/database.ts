@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
+import { discardDeadPeers } from './dead-peers.ts';
 import type { Tables } from './schema.ts';
 
 /** One process's door to Postgres: typed queries, and the pool under them. */
@@ -17,15 +18,27 @@ export class DatabaseError extends Error {
   override readonly name = 'DatabaseError';
 }
 
-/** Opens a pool. Nothing is connected until the first query; `waitForDatabase` tells whether it answers. */
-export function openDatabase(url: string, options: { readonly max?: number } = {}): Database {
+/** Without an answer for so long, a connection is dead: the default of `queryTimeoutMs`. */
+const QUERY_TIMEOUT_MS = 10_000;
+
+/**
+ * Opens a pool. Nothing is connected until the first query; `waitForDatabase` tells whether it answers. No query takes
+ * longer than `queryTimeoutMs`: Postgres ends it a little before, and a Postgres that does not even do that is given up.
+ */
+export function openDatabase(
+  url: string,
+  options: { readonly max?: number; readonly queryTimeoutMs?: number } = {},
+): Database {
+  const queryTimeoutMs = options.queryTimeoutMs ?? QUERY_TIMEOUT_MS;
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max ?? 8,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
-    statement_timeout: 30_000,
+    query_timeout: queryTimeoutMs,
+    statement_timeout: Math.ceil(queryTimeoutMs * 0.9),
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
     application_name: 'sallyport',
     types: { getTypeParser },
   });
@@ -33,6 +46,7 @@ export function openDatabase(url: string, options: { readonly max?: number } = {
   // for nobody, but without a listener each would end the process: idle ones speak through the pool, used ones do not.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
+  discardDeadPeers(pool);
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   return {
     kysely,

@@ -1,4 +1,11 @@
-import t from 'tap';
+import { sql } from 'kysely';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import { createVault } from '../../src/credentials/vault.ts';
+import { KeyRing } from '../../src/identity/key-ring.ts';
+import { insertKey, updateKey } from '../../src/identity/store.ts';
+import { Tombstones } from '../../src/sessions/tombstones.ts';
+import { startFeed } from '../../src/snapshot/feed.ts';
 import { DatabaseError, openDatabase, waitForDatabase } from '../../src/storage/database.ts';
 import { listen } from '../../src/storage/listen.ts';
 import { migrate, schemaState } from '../../src/storage/migrate.ts';
@@ -112,3 +119,117 @@ t.test('notifications arrive, the poll fills in, and a restarted server is found
   );
   await database.close();
 });
+
+/** Stops every backend of a database that belongs to `application`, as a partition does: open, and silent. */
+async function silence(url: string, t: Test, application = 'sallyport'): Promise<number[]> {
+  const observer = openDatabase(url, { max: 1 });
+  const { rows } = await observer.pool.query<{ pid: number }>(
+    `select pid from pg_stat_activity where datname = current_database() and application_name = $1 and pid <> pg_backend_pid()`,
+    [application],
+  );
+  await observer.close();
+  for (const { pid } of rows) process.kill(pid, 'SIGSTOP');
+  t.teardown(() => {
+    for (const { pid } of rows) if (!gone(pid)) process.kill(pid, 'SIGCONT');
+  });
+  return rows.map(({ pid }) => pid);
+}
+
+function gone(pid: number): boolean {
+  try {
+    return !process.kill(pid, 0);
+  } catch {
+    return true;
+  }
+}
+
+t.test('connections whose peer is silent fail one query, and none is used again', async (t) => {
+  const url = await postgres.createDatabase({ migrated: false });
+  const database = openDatabase(url, { max: 3, queryTimeoutMs: 400 });
+  const { kysely, pool } = database;
+  const busy = () => Promise.all([1, 2, 3].map(() => pool.query('select pg_sleep(0.05)')));
+  const one = () => sql<{ one: number }>`select 1 as one`.execute(kysely);
+
+  await busy();
+  t.equal((await silence(url, t)).length, 3);
+  await t.rejects(one(), { message: 'Query read timeout' });
+  t.strictSame((await one()).rows, [{ one: 1 }], 'after a query through Kysely');
+
+  await busy();
+  await silence(url, t);
+  await t.rejects(pool.query('select 1'), { message: 'Query read timeout' });
+  t.strictSame((await one()).rows, [{ one: 1 }], 'after a query of the pool');
+
+  await t.rejects(
+    kysely.transaction().execute(async (trx) => {
+      await sql`select 1`.execute(trx);
+      await silence(url, t);
+      await sql`select 2`.execute(trx);
+    }),
+  );
+  t.strictSame((await one()).rows, [{ one: 1 }], 'after a transaction');
+  await t.rejects(pool.query('select pg_sleep(5)'), { code: '57014' }, 'Postgres ends what is only slow');
+  await database.close();
+});
+
+t.test('a subscription whose peer is silent is made anew', async (t) => {
+  const { url, database } = await open({ migrated: false });
+  const seen: string[] = [];
+  const listener = listen(url, ['one'], (channel, payload) => seen.push(`${channel}:${payload}`), {
+    pollMs: 60_000,
+    probeMs: 200,
+  });
+  t.teardown(() => listener.close());
+  await eventually(() => seen.includes('one:poll'));
+  t.equal((await silence(url, t, 'sallyport listen')).length, 1);
+  seen.length = 0;
+  await eventually(() => seen.includes('one:poll'));
+  await database.pool.query(`select pg_notify('one', '1')`);
+  await eventually(() => seen.includes('one:1'));
+  await database.close();
+});
+
+t.test(
+  'a revoked key is known although every connection has become silent, and the log tells of the time between',
+  async (t) => {
+    const url = await postgres.createDatabase();
+    const database = openDatabase(url, { queryTimeoutMs: 2_500 });
+    const other = openDatabase(url, { max: 1 });
+    const key = 'sp_a-key-that-is-revoked';
+    const row = await insertKey(other.kysely, {
+      tenant: 'default',
+      name: 'agent',
+      key,
+      roles: ['admin'],
+      expiresAt: null,
+      owner: 'api',
+      origin: null,
+    });
+    await other.close();
+
+    const keys = new KeyRing();
+    const lines: string[] = [];
+    const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+    const feed = startFeed({
+      database,
+      databaseUrl: url,
+      vault: createVault('11'.repeat(32)),
+      keys,
+      tombstones: new Tombstones(),
+      onSessionEnded: () => {},
+      log,
+      staleMs: 1_500,
+    });
+    t.teardown(() => feed.close());
+    await eventually(() => keys.find(key)?.revoked === false);
+    t.ok(feed.feedAgeMs() < 1_500);
+    await silence(url, t);
+    const operator = openDatabase(url, { max: 1 });
+    await updateKey(operator.kysely, row.id, { revoked_at: new Date() });
+    await operator.close();
+    await eventually(() => feed.feedAgeMs() > 1_500 && lines.some((line) => /has not answered for a while/.test(line)));
+    await eventually(() => keys.find(key)?.revoked === true);
+    await eventually(() => feed.feedAgeMs() < 1_500 && lines.some((line) => /answers again/.test(line)));
+    await database.close();
+  },
+);
