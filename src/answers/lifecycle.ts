@@ -61,10 +61,8 @@ function initialize(exchange: Exchange, world: World): StepResult {
 function clientName({ envelope }: Exchange): string {
   if (envelope?.clientInfo === undefined) return '';
   const { start, end } = envelope.clientInfo;
-  const { name, version } = JSON.parse(envelope.bytes.toString('utf8', start, end)) as {
-    name?: unknown;
-    version?: unknown;
-  };
+  const info = JSON.parse(envelope.bytes.toString('utf8', start, end)) as { name?: unknown; version?: unknown } | null;
+  const { name, version } = info ?? {};
   const text = [name, version].filter((part): part is string => typeof part === 'string').join('/');
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
 }

@@ -9,6 +9,8 @@ import type { Snapshot } from '../snapshot/snapshot.ts';
 import { type View, viewOf } from '../snapshot/view.ts';
 
 const CONTEXT = 'tools-cursor';
+/** Characters. */
+const MAX_EDGE_ID = 256;
 
 export function listTools(exchange: Exchange, world: World): StepResult {
   const { namespace, persona, envelope } = exchange;
@@ -20,6 +22,8 @@ export function listTools(exchange: Exchange, world: World): StepResult {
   }
   const id = idText(envelope);
   const answer = answerJson(pageBody(view, page, id, world.vault, namespace.name));
+  // The key travels in a header: what does not fit there is answered directly, however big.
+  if (id.length > MAX_EDGE_ID) return answer;
   return { ...answer, edge: edgeKey([namespace.tenant, namespace.name, persona?.name ?? null, page, id]) };
 }
 

@@ -1,15 +1,19 @@
 /** Masks what must not be kept of recorded arguments: values of telling keys, at any depth, and what is too long. */
 
-/** Key names (lower case, separators removed) whose values are never recorded, whatever the configuration adds. */
-const ALWAYS = [
+/** Key names (lower case, separators removed) whose values are never recorded, and endings that tell as much. */
+const EXACT = new Set(['auth', 'jwt', 'pass', 'pin', 'pwd', 'secrets', 'tokens']);
+const ENDINGS = [
   'password',
   'passwd',
+  'passphrase',
   'secret',
   'token',
   'apikey',
+  'apikeys',
   'accesskey',
   'privatekey',
   'authorization',
+  'connectionstring',
   'credential',
   'credentials',
   'cookie',
@@ -29,7 +33,8 @@ export function maskJson(bytes: Buffer, redactKeys: readonly string[], mask: boo
       return cut(value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value, maxValueBytes);
     if (typeof value !== 'object' || value === null) return value;
     if (Array.isArray(value)) return value.map(walk);
-    const copy: Record<string, unknown> = {};
+    // Without a prototype, so that a key named __proto__ is a key like any other.
+    const copy: Record<string, unknown> = Object.create(null);
     for (const [key, member] of Object.entries(value)) {
       copy[key.replaceAll('\0', '\ufffd')] = mask && isTelling(normal(key), extra) ? MASK : walk(member);
     }
@@ -41,7 +46,7 @@ export function maskJson(bytes: Buffer, redactKeys: readonly string[], mask: boo
 const normal = (key: string): string => key.toLowerCase().replace(/[-_. ]/g, '');
 
 function isTelling(key: string, extra: ReadonlySet<string>): boolean {
-  return extra.has(key) || ALWAYS.some((word) => key === word || key.endsWith(word));
+  return extra.has(key) || EXACT.has(key) || ENDINGS.some((word) => key.endsWith(word));
 }
 
 function cut(text: string, maxBytes: number): string {

@@ -1,5 +1,6 @@
 /** Watches one connection: asks what it offers, again on a timer, when it says that its list changed, or when told. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { startDeadline } from '../egress/deadline.ts';
 import { type Egress, EgressError } from '../egress/egress.ts';
 import { type Handshake, listTools, openSession, UpstreamError } from '../egress/upstream-client.ts';
 import { EventSplitter, eventData } from '../mcp/events.ts';
@@ -14,6 +15,8 @@ const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
 /** Several changes in a row are one refresh. */
 const DEBOUNCE_MS = 100;
+/** Between two refreshes that the upstream asks for. */
+const MIN_DISTANCE_MS = 2000;
 const MAX_EVENT_BYTES = 1 << 20;
 
 export interface WatchSink {
@@ -55,6 +58,10 @@ class Watcher implements Watch {
   private attempt: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private retryMs = FIRST_RETRY_MS;
+  /** When the last attempt ended, milliseconds since the epoch. */
+  private askedAt = 0;
+  /** A change was told and is waiting for its look. */
+  private isChanged = false;
 
   constructor(connection: Connection, egress: Egress, sink: WatchSink, log: Logger) {
     this.connection = connection;
@@ -84,10 +91,10 @@ class Watcher implements Watch {
 
   private async ask(): Promise<void> {
     const { connection, sink } = this;
-    const signal = AbortSignal.any([this.abort.signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)]);
+    const deadline = startDeadline(ATTEMPT_TIMEOUT_MS, this.abort.signal);
     let next = connection.refreshMs;
     try {
-      await sink.found(connection, await this.look(signal));
+      await sink.found(connection, await this.look(deadline.signal));
       this.retryMs = FIRST_RETRY_MS;
       this.openStream();
     } catch (error) {
@@ -103,6 +110,8 @@ class Watcher implements Watch {
         .catch((storing: unknown) => this.log.error({ err: storing }, 'catalog state was not stored'));
       throw error;
     } finally {
+      deadline.release();
+      this.askedAt = Date.now();
       if (!this.abort.signal.aborted) this.timer = setTimeout(() => this.start(), next);
     }
   }
@@ -156,16 +165,23 @@ class Watcher implements Watch {
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
       for (const event of splitter.push(chunk)) {
         const data = eventData(event);
-        if (data !== undefined && parseResponse(data)?.method === 'notifications/tools/list_changed')
-          await this.changed();
+        if (data !== undefined && parseResponse(data)?.method === 'notifications/tools/list_changed') this.changed();
       }
     }
   }
 
-  private async changed(): Promise<void> {
-    await delay(DEBOUNCE_MS, undefined, { signal: this.abort.signal });
-    await this.attempt?.catch(() => {});
-    await this.refresh().catch(() => {});
+  /** However many changes are told, they are one look, and looks keep a distance: each costs both sides the whole list. */
+  private changed(): void {
+    if (this.isChanged) return;
+    this.isChanged = true;
+    const wait = Math.max(DEBOUNCE_MS, this.askedAt + MIN_DISTANCE_MS - Date.now());
+    delay(wait, undefined, { signal: this.abort.signal })
+      .then(() => this.attempt)
+      .catch(() => {})
+      .then(() => {
+        this.isChanged = false;
+        if (!this.abort.signal.aborted) this.start();
+      });
   }
 }
 

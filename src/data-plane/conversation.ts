@@ -92,8 +92,7 @@ export class Conversation {
           message.response_headers?.end_of_stream === true,
         );
       case 'response_body':
-        this.response?.onBody(message.response_body as { body: Buffer; end_of_stream?: boolean });
-        return undefined;
+        return this.response?.onBody(message.response_body as { body: Buffer; end_of_stream?: boolean });
       case 'response_trailers':
         this.response?.onTrailers();
         this.write(reply.CONTINUE_RESPONSE_TRAILERS, true);

@@ -25,14 +25,7 @@ export function requestHead(headers: HeaderMap, endOfStream: boolean): RequestHe
 }
 
 /** What a client's request keeps on its way to an upstream; the rest is removed, whatever it is (design rule 4). */
-const KEPT_REQUEST = new Set([
-  'content-type',
-  'content-length',
-  'transfer-encoding',
-  'x-request-id',
-  'traceparent',
-  'tracestate',
-]);
+const KEPT_REQUEST = new Set(['content-length', 'transfer-encoding', 'x-request-id', 'traceparent', 'tracestate']);
 
 /** `set`: names that are about to be written, which needs no removal. */
 export function headersToRemove(names: readonly string[], set: ReadonlySet<string>): string[] {

@@ -2,15 +2,17 @@
 
 import { LOCAL_REPLY_HEADER } from '../egress/egress.ts';
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
-import type { Problem } from '../exchange/problem.ts';
+import { type Problem, problems } from '../exchange/problem.ts';
+import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
-import { repeatCall } from '../routing/repeat.ts';
+import { parseResponse } from '../mcp/response.ts';
+import { type Repeated, repeatCall } from '../routing/repeat.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import type { HeaderMap } from './headers.ts';
 import * as reply from './reply.ts';
 import { Restoration } from './restoration.ts';
-import { isJson, upstreamProblem } from './upstream-problem.ts';
+import { isEventStream, upstreamProblem } from './upstream-problem.ts';
 import type { World } from './world.ts';
 
 /** JSON up to this size is seen whole before it goes on; more is passed on as it comes. */
@@ -43,6 +45,8 @@ export class ResponseSide {
   private status = 0;
   /** Response headers that are not answered yet: the body may still change them. */
   private waiting: HeaderMap | undefined;
+  /** The answer may be about the session instead of the call. */
+  private maybeLost = false;
   private edgeBytes: number | undefined;
   private held: Buffer[] = [];
   private heldBytes = 0;
@@ -79,13 +83,15 @@ export class ResponseSide {
       this.onOtherAnswer(headers, local, isLast);
       return undefined;
     }
-    // 404 is the specification's word for a lost session; many servers say 400 instead.
-    if (local === undefined && call.session !== undefined && (this.status === 404 || this.status === 400)) {
+    // 404 says that the session is gone, before anything ran. Many servers say 400: then the body tells which it is.
+    if (local === undefined && call.session !== undefined && this.status === 404) {
       this.mode = 'over';
-      return this.repeat(exchange, connection, call);
+      return this.repeat(exchange, connection, call).then((answer) => this.answerRepeated(answer));
     }
-    const problem = upstreamProblem(connection, this.status, headers, local);
-    if (problem === undefined) this.begin(headers, isLast);
+    const isEmpty = isLast || headers.get('content-length') === '0';
+    this.maybeLost = local === undefined && call.session !== undefined && this.status === 400 && !isEmpty;
+    const problem = this.maybeLost ? undefined : upstreamProblem(connection, this.status, headers, local, !isEmpty);
+    if (problem === undefined) this.begin(headers);
     else {
       this.mode = 'over';
       this.mouth.refuse(problem, { upstreamStatus: local === undefined ? this.status : undefined });
@@ -106,81 +112,102 @@ export class ResponseSide {
   }
 
   /** Answers the headers, or keeps them until the body says what they should be. */
-  private begin(headers: HeaderMap, isLast: boolean): void {
-    const length = headers.get('content-length');
-    const isStream = /^text\/event-stream/i.test(headers.get('content-type') ?? '');
-    if (isLast || length === '0') this.mode = 'none';
-    else if (isStream && this.status < 300) this.mode = 'events';
-    else if (!isJson(headers)) this.mode = this.isDuplex ? 'passing' : 'none';
+  private begin(headers: HeaderMap): void {
+    const length = Number(headers.get('content-length') ?? (this.isDuplex ? 0 : Number.POSITIVE_INFINITY));
+    const isSmall = length <= WHOLE_BYTES;
+    if (isEventStream(headers) && this.status < 300) this.mode = 'events';
     // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
-    else if (this.isDuplex)
-      this.mode = Number(length ?? 0) > WHOLE_BYTES && !this.restoration.mustEdit ? 'passing' : 'held';
-    else this.mode = this.status >= 400 || Number(length ?? Infinity) <= WHOLE_BYTES ? 'whole' : 'held';
+    else if (this.isDuplex) this.mode = isSmall || this.status >= 400 || this.restoration.mustEdit ? 'held' : 'passing';
+    else this.mode = isSmall || this.status >= 400 ? 'whole' : 'held';
 
     if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
     if (this.mode === 'held' && this.isDuplex) {
       this.waiting = headers;
       return;
     }
-    const view = this.mode === 'none' ? 'none' : this.mode === 'whole' ? 'buffered' : 'streamed';
-    this.mouth.write(reply.continueResponse(headers, this.isDuplex ? 'as chosen' : view), this.mode === 'none');
-    if (this.mode === 'none') this.finish();
+    const view = this.isDuplex ? 'as chosen' : this.mode === 'whole' ? 'buffered' : 'streamed';
+    this.mouth.write(reply.continueResponse(headers, view), false);
   }
 
-  onBody({ body, end_of_stream: ended }: { body: Buffer; end_of_stream?: boolean }): void {
+  onBody({ body, end_of_stream: ended }: { body: Buffer; end_of_stream?: boolean }): Promise<void> | undefined {
     this.bytesOut += body.length;
     const isLast = ended === true;
     switch (this.mode) {
       case 'whole':
-        this.onWhole(body);
-        break;
+        return this.onWhole(body);
       case 'held':
-        this.onHeld(body, isLast);
-        break;
+        return this.onHeld(body, isLast);
       case 'events':
         this.onEvents(body, isLast);
-        break;
+        return undefined;
       case 'passing':
         this.mouth.write(reply.streamPiece(body, isLast), isLast);
         if (isLast) this.finish();
-        break;
+        return undefined;
       default:
+        return undefined;
     }
   }
 
   /** A streamed response may end with trailers instead of a last piece. */
   onTrailers(): void {
-    if (this.mode === 'held') this.releaseHeld(false);
+    if (this.mode === 'held') this.releaseHeld(Buffer.concat(this.held), false);
     if (this.mode === 'events') this.flushEvents(false);
     if (this.mode !== 'over') this.finish();
   }
 
-  private onWhole(body: Buffer): void {
+  private onWhole(body: Buffer): Promise<void> | undefined {
+    if (this.isLostSession(body)) {
+      return this.repeatInstead((bytes) => this.mouth.write(reply.replaceBody(bytes, true), true));
+    }
     const { bytes, isReplaced } = this.restoration.answer(body, this.status);
-    this.mouth.write(
-      bytes === body && !isReplaced ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, isReplaced),
-      true,
-    );
+    const same = bytes === body && !isReplaced;
+    this.mouth.write(same ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, isReplaced), true);
     this.finish();
+    return undefined;
   }
 
   /** Complete if it turns out small, else passed on as it comes. */
-  private onHeld(body: Buffer, isLast: boolean): void {
+  private onHeld(body: Buffer, isLast: boolean): Promise<void> | undefined {
     // Pieces are views of gRPC frames; a single last one is used before the next frame is read.
     this.held.push(isLast ? body : Buffer.from(body));
     this.heldBytes += body.length;
-    if (isLast) this.releaseHeld(true);
-    else if (this.heldBytes > MAX_HELD_BYTES || (this.heldBytes > WHOLE_BYTES && !this.restoration.mustEdit)) {
+    const mayPass = !this.restoration.mustEdit && this.status < 400;
+    if (isLast) {
+      const whole = this.held.length === 1 ? body : Buffer.concat(this.held);
+      this.held = [];
+      if (!this.isLostSession(whole)) this.releaseHeld(whole, true);
+      else {
+        return this.repeatInstead((bytes) => {
+          this.releaseHeaders(true);
+          this.mouth.write(reply.streamPiece(bytes, true), true);
+        });
+      }
+    } else if (this.heldBytes > MAX_HELD_BYTES && !mayPass) this.tooLarge();
+    else if (this.heldBytes > WHOLE_BYTES && mayPass) {
       this.releaseHeaders(false);
       this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false), false);
       this.held = [];
       this.mode = 'passing';
     }
+    return undefined;
   }
 
-  private releaseHeld(isLast: boolean): void {
-    const whole = this.held.length === 1 ? (this.held[0] as Buffer) : Buffer.concat(this.held);
+  /** It would have to be edited, and is too large for that: better no answer than one nobody can match to its call. */
+  private tooLarge(): void {
+    const what = `its answer is larger than ${MAX_HELD_BYTES >> 20} MiB`;
+    this.mode = 'over';
     this.held = [];
+    if (this.waiting !== undefined) {
+      const problem = problems.upstreamError(this.exchange?.connection?.name ?? '', what);
+      this.mouth.refuse(problem, { upstreamStatus: this.status });
+      return;
+    }
+    this.mouth.write(reply.streamPiece(Buffer.alloc(0), true), true);
+    this.mouth.record({ ...this.ending(), verdict: 'failed', reason: what });
+  }
+
+  private releaseHeld(whole: Buffer, isLast: boolean): void {
     const { bytes, isReplaced } = this.restoration.answer(whole, this.status);
     this.releaseHeaders(isReplaced);
     this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
@@ -236,28 +263,55 @@ export class ResponseSide {
     }
   }
 
+  /** A 400 that speaks of the session: the call did not run. Any other 400 is about the call, and is its answer. */
+  private isLostSession(body: Buffer): boolean {
+    if (!this.maybeLost) return false;
+    const text = body.toString('utf8', 0, 4096);
+    const error = parseResponse(body);
+    return /session/i.test(text) || (error?.kind === 'error' && idText(error) === 'null');
+  }
+
+  private async repeatInstead(send: (bytes: Buffer) => void): Promise<void> {
+    const { exchange } = this;
+    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('nothing to repeat');
+    const answer = await this.repeat(exchange, exchange.connection, exchange.upstream);
+    if (answer === undefined) return;
+    if ('problem' in answer) {
+      exchange.problem = answer.problem;
+      const [body = Buffer.alloc(0)] = reply.problemAnswer(exchange, answer.problem).body;
+      send(body);
+      this.mouth.record({ ...this.ending(), verdict: 'failed', reason: answer.problem.reason, isError: true });
+      return;
+    }
+    const restored = this.restoration.message(answer.body);
+    this.bytesOut = restored.length;
+    send(restored);
+    this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
+  }
+
+  private answerRepeated(answer: Repeated | undefined): void {
+    if (answer === undefined) return;
+    if ('problem' in answer) {
+      this.mouth.refuse(answer.problem, { upstreamStatus: answer.status });
+      return;
+    }
+    const restored = this.restoration.message(answer.body);
+    this.bytesOut = restored.length;
+    this.mouth.answer(
+      { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
+      { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
+    );
+  }
+
   /** The upstream session was lost: the call cannot have had an effect, so it is made again on a new one. */
-  private async repeat(exchange: Exchange, connection: Connection, call: UpstreamCall): Promise<void> {
+  private async repeat(exchange: Exchange, connection: Connection, call: UpstreamCall): Promise<Repeated | undefined> {
     // Envoy's message timer is shorter than the call may take; in a duplex conversation there is none.
     if (!this.isDuplex) this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000), false);
     this.repeating = new AbortController();
     const { signal } = this.repeating;
     const result = await repeatCall(exchange, connection, call, this.status, this.world, signal);
-    if (signal.aborted) return;
-    if ('problem' in result) {
-      this.mouth.refuse(result.problem, { upstreamStatus: result.status });
-      return;
-    }
-    const restored = this.restoration.message(result.body);
-    this.bytesOut = restored.length;
-    this.mouth.answer(
-      { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
-      {
-        ...this.ending(),
-        verdict: 'allowed',
-        reason: 'repeated on a new upstream session',
-        upstreamStatus: result.status,
-      },
-    );
+    return signal.aborted ? undefined : result;
   }
 }
+
+const REPEATED = 'repeated on a new upstream session';

@@ -39,7 +39,10 @@ export class Restoration {
     const data = eventData(event);
     if (data === undefined) return event;
     const restored = this.message(data);
-    return restored === data ? event : Buffer.concat([EVENT_START, restored, EVENT_END]);
+    if (restored === data) return event;
+    // Whitespace between values may hold line ends: each line of data has its own field.
+    const lines = restored.toString('utf8').split('\n');
+    return Buffer.from(`event: message\n${lines.map((line) => `data: ${line}\n`).join('')}\n`);
   }
 
   /**
@@ -58,6 +61,3 @@ export class Restoration {
     return { bytes: body, isReplaced: true };
   }
 }
-
-const EVENT_START = Buffer.from('event: message\ndata: ');
-const EVENT_END = Buffer.from('\n\n');

@@ -9,13 +9,19 @@ export function upstreamProblem(
   status: number,
   headers: HeaderMap,
   local: string | undefined,
+  hasBody: boolean,
 ): Problem | undefined {
   if (local !== undefined) return localProblem(connection, status, local);
   if (status === 401 || status === 403) return problems.credential(connection.name, status);
   if ((headers.get('content-encoding') ?? 'identity') !== 'identity') {
     return problems.upstreamError(connection.name, 'it compressed its answer, which nobody asked for');
   }
-  if (status >= 200 && status < 300) return undefined;
+  if (!hasBody) return problems.upstreamError(connection.name, `it answered HTTP ${status} and nothing more`);
+  if (status >= 200 && status < 300) {
+    if (status === 200 && (isJson(headers) || isEventStream(headers))) return undefined;
+    const type = headers.get('content-type')?.slice(0, 60) ?? 'nothing';
+    return problems.upstreamError(connection.name, `it answered HTTP ${status} with ${type}, which is no MCP answer`);
+  }
   // Error pages stay with us: nobody knows what they say. A JSON-RPC error is the caller's.
   if (isJson(headers) && status >= 400) return undefined;
   return problems.upstreamError(connection.name, `it answered HTTP ${status}`);
@@ -23,6 +29,9 @@ export function upstreamProblem(
 
 export const isJson = (headers: HeaderMap): boolean =>
   /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
+
+export const isEventStream = (headers: HeaderMap): boolean =>
+  /^text\/event-stream\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
 
 /** What Envoy's flags mean for a caller (docs: "response flags"). */
 function localProblem(connection: Connection, status: number, local: string): Problem {

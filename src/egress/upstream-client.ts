@@ -1,5 +1,5 @@
 /** The gateway as a client of one upstream: the handshake and the paged list, by bytes, so that no field is lost. */
-import { type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
+import { JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
 import type { ResponseEnvelope } from '../mcp/response.ts';
 import { LATEST_LEGACY } from '../mcp/revision.ts';
 import { packageVersion } from '../package-root.ts';
@@ -26,8 +26,11 @@ export interface Handshake {
   readonly capabilities: Readonly<Record<string, unknown>>;
 }
 
-/** Enough for the largest tool lists seen, small enough to refuse a hostile one. */
-const MAX_LIST_BYTES = 32 << 20;
+/** Enough for the largest tool lists seen, small enough to refuse a hostile one: of a page, and of all definitions. */
+const MAX_LIST_BYTES = 8 << 20;
+const MAX_TOOLS = 10_000;
+/** Longer names would not fit into an index, nor into anybody's context. */
+const MAX_NAME_CHARS = 200;
 const MAX_PAGES = 200;
 
 const INITIALIZE = Buffer.from(
@@ -48,11 +51,11 @@ const INITIALIZED = Buffer.from('{"jsonrpc":"2.0","method":"notifications/initia
 export async function openSession(egress: Egress, connection: Connection, signal: AbortSignal): Promise<Handshake> {
   const answer = await post(egress, connection, INITIALIZE, { maxBytes: MAX_LIST_BYTES, signal });
   const result = expectResult(answer.response, answer.status, answer.localReply, 'initialize');
-  const parsed = JSON.parse(text(result)) as {
+  const parsed = (JSON.parse(text(result)) ?? {}) as {
     protocolVersion?: unknown;
     serverInfo?: { name?: unknown; version?: unknown };
     instructions?: unknown;
-    capabilities?: Record<string, unknown>;
+    capabilities?: unknown;
   };
   if (typeof parsed.protocolVersion !== 'string')
     throw new UpstreamError('answered initialize without a protocolVersion', answer.status);
@@ -65,7 +68,7 @@ export async function openSession(egress: Egress, connection: Connection, signal
     serverName: asText(parsed.serverInfo?.name),
     serverVersion: asText(parsed.serverInfo?.version),
     instructions: asText(parsed.instructions),
-    capabilities: parsed.capabilities ?? {},
+    capabilities: asObject(parsed.capabilities),
   };
 }
 
@@ -85,6 +88,7 @@ export async function listTools(
   const tools: ListedTool[] = [];
   const cursors = new Set<string>();
   let cursor: string | undefined;
+  let size = 0;
   for (let page = 0; page < MAX_PAGES; page++) {
     // An empty string is a cursor like any other (MCP pagination).
     const params = cursor === undefined ? '{}' : `{"cursor":${JSON.stringify(cursor)}}`;
@@ -103,6 +107,10 @@ export async function listTools(
       tools,
       answer.status,
     );
+    size += answer.response?.bytes.length ?? 0;
+    if (size > MAX_LIST_BYTES || tools.length > MAX_TOOLS) {
+      throw new UpstreamError(`lists more than ${MAX_TOOLS} tools or ${MAX_LIST_BYTES >> 20} MiB`, answer.status);
+    }
     if (cursor === undefined) return tools;
     if (cursors.has(cursor)) throw new UpstreamError('repeats a tools/list cursor, its list has no end', answer.status);
     cursors.add(cursor);
@@ -114,6 +122,7 @@ function readPage(page: Slice, tools: ListedTool[], status: number): string | un
   const { bytes } = page;
   let cursor: string | undefined;
   let list: Span | undefined;
+  if (bytes[page.start] !== 0x7b) throw new UpstreamError('answered tools/list without a list of tools', status);
   walkObject(bytes, page.start, 1, (key, start, end) => {
     if (key === 'tools') list = { start, end };
     if (key === 'nextCursor' && bytes[start] === 0x22) cursor = stringAt(bytes, start, end);
@@ -121,17 +130,27 @@ function readPage(page: Slice, tools: ListedTool[], status: number): string | un
   if (list === undefined || bytes[list.start] !== 0x5b)
     throw new UpstreamError('answered tools/list without a list of tools', status);
   for (const item of arrayItems(bytes, list.start)) {
-    let name: string | undefined;
-    if (bytes[item.start] === 0x7b) {
-      walkObject(bytes, item.start, 3, (key, start, end) => {
-        if (key === 'name' && bytes[start] === 0x22) name = stringAt(bytes, start, end);
-      });
-    }
+    const name = nameOf(bytes, item);
     // One malformed tool hides nobody else.
-    if (name !== undefined && name !== '')
-      tools.push({ name, definition: bytes.toString('utf8', item.start, item.end) });
+    if (name !== undefined) tools.push({ name, definition: bytes.toString('utf8', item.start, item.end) });
   }
   return cursor;
+}
+
+/** undefined: not a tool that could be offered to anybody. */
+function nameOf(bytes: Buffer, item: Span): string | undefined {
+  if (bytes[item.start] !== 0x7b) return undefined;
+  let name: string | undefined;
+  try {
+    walkObject(bytes, item.start, 3, (key, start, end) => {
+      if (key === 'name' && bytes[start] === 0x22) name = stringAt(bytes, start, end);
+    });
+  } catch (error) {
+    // A key that comes twice: clients would disagree about what the tool is.
+    if (error instanceof JsonError) return undefined;
+    throw error;
+  }
+  return name === '' || (name?.length ?? 0) > MAX_NAME_CHARS ? undefined : name;
 }
 
 function* arrayItems(bytes: Buffer, at: number): Generator<Span> {
@@ -168,4 +187,17 @@ function expectResult(
   throw new UpstreamError(`answered ${method} with HTTP ${status} and no JSON-RPC response`, status);
 }
 
-const asText = (value: unknown): string | undefined => (typeof value === 'string' ? value.slice(0, 10_000) : undefined);
+/** Postgres' text and jsonb hold no U+0000. */
+const NUL = '\u0000';
+
+const asText = (value: unknown): string | undefined =>
+  typeof value === 'string' ? value.replaceAll(NUL, '').slice(0, 10_000) : undefined;
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  const clean = (key: string, member: unknown): unknown => {
+    if (key.includes(NUL)) return undefined;
+    return typeof member === 'string' ? member.replaceAll(NUL, '') : member;
+  };
+  return JSON.parse(JSON.stringify(value), clean) as Record<string, unknown>;
+}

@@ -2,7 +2,7 @@
  * The JSON-RPC envelope of one MCP message, as places in its bytes: what routing and policy need to know, read
  * once, with the payload left as it came (design rules 1 to 3).
  */
-import { assertUtf8, JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from './json.ts';
+import { assertUtf8, JsonError, refuseRepeats, type Span, skipSpace, skipValue, stringAt, walkObject } from './json.ts';
 
 export interface Envelope {
   readonly bytes: Buffer;
@@ -126,6 +126,8 @@ class Found {
         break;
       case 'arguments':
         this.arguments = { start, end };
+        // What the audit shows must be what the upstream reads, and the last of two equal keys is not everybody's choice.
+        refuseRepeats(this.bytes, start);
         break;
       case '_meta':
         this.meta = { start, end };

@@ -10,12 +10,16 @@ const COLON = 0x3a;
 /** An event grew past the limit before it ended. */
 export class EventTooLarge extends Error {}
 
-/** Cuts a stream into events. Bytes of an unfinished event are kept, at most `maxBytes`. */
+/**
+ * Cuts a stream into events. Chunks of an unfinished event are kept apart until it ends, so that a byte at a time costs
+ * a byte's work; they may hold `maxBytes` together.
+ */
 export class EventSplitter {
   private readonly maxBytes: number;
-  private pending: Buffer = Buffer.alloc(0);
-  /** How far `pending` was searched already. */
-  private searched = 0;
+  private kept: Buffer[] = [];
+  private keptBytes = 0;
+  /** The last bytes of what is kept, across which a line end may be split. */
+  private tail: Buffer = EMPTY;
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes;
@@ -23,32 +27,57 @@ export class EventSplitter {
 
   /** The events that the chunk completes, each with its closing blank line. */
   push(chunk: Buffer): Buffer[] {
-    // Chunks are views of a wire buffer that is reused by nobody, but is large: what is kept is copied.
-    const bytes = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
     const events: Buffer[] = [];
-    let start = 0;
-    let from = this.searched;
-    for (;;) {
-      const end = eventEnd(bytes, Math.max(from, start));
-      if (end < 0) break;
-      events.push(bytes.subarray(start, end));
-      start = end;
-      from = end;
+    // The blank line may have begun in what is kept: look at its end and the chunk together.
+    const joined = this.tail.length === 0 ? chunk : Buffer.concat([this.tail, chunk]);
+    const lead = joined.length - chunk.length;
+    let start = lead;
+    for (let end = eventEnd(joined, 0); end >= 0; end = eventEnd(joined, end)) {
+      // An end inside the lead was waited with: the CR before it could have begun a CRLF.
+      const piece = joined.subarray(start, Math.max(end, start));
+      events.push(this.kept.length === 0 ? piece : Buffer.concat([...this.kept, piece]));
+      this.kept = [];
+      this.keptBytes = 0;
+      start = Math.max(end, start);
     }
-    this.pending = start === bytes.length ? Buffer.alloc(0) : Buffer.from(bytes.subarray(start));
-    // A line end may be split between chunks: look at the last three bytes again.
-    this.searched = Math.max(0, this.pending.length - 3);
-    if (this.pending.length > this.maxBytes) throw new EventTooLarge(`an event of more than ${this.maxBytes} bytes`);
+    this.keep(joined.subarray(start));
     return events;
+  }
+
+  private keep(rest: Buffer): void {
+    if (rest.length > 0) {
+      // Chunks are views of a much larger wire buffer: what is kept is copied.
+      this.kept.push(Buffer.from(rest));
+      this.keptBytes += rest.length;
+      if (this.kept.length >= MERGE_AT) this.kept = [Buffer.concat(this.kept)];
+    }
+    if (this.keptBytes > this.maxBytes) throw new EventTooLarge(`an event of more than ${this.maxBytes} bytes`);
+    this.tail = lastBytes(this.kept);
   }
 
   /** What is left when the stream has ended: an event without its blank line, or nothing. */
   rest(): Buffer {
-    const rest = this.pending;
-    this.pending = Buffer.alloc(0);
-    this.searched = 0;
+    const rest = Buffer.concat(this.kept);
+    this.kept = [];
+    this.keptBytes = 0;
+    this.tail = EMPTY;
     return rest;
   }
+}
+
+const EMPTY = Buffer.alloc(0);
+/** A blank line is at most four bytes (CRLF CRLF), so three may wait for the fourth. */
+const TAIL = 3;
+/** Many small pieces are merged now and then: an object for each byte would be dearer than the copy. */
+const MERGE_AT = 1024;
+
+function lastBytes(pieces: readonly Buffer[]): Buffer {
+  let tail: Buffer = EMPTY;
+  for (let i = pieces.length - 1; i >= 0 && tail.length < TAIL; i--) {
+    const piece = pieces[i] as Buffer;
+    tail = Buffer.concat([piece.subarray(Math.max(0, piece.length - (TAIL - tail.length))), tail]);
+  }
+  return tail;
 }
 
 /** Index after the first blank line at or after `from`, or -1. Line ends are LF, CRLF or CR. */

@@ -27,6 +27,9 @@ export const findEndpoint: Step<World> = {
   },
 };
 
+/** JSON is UTF-8 (RFC 8259 §8.1); another charset would be read differently by whoever honours it. */
+const JSON_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
+
 /** Step: POST and DELETE only, JSON in, JSON out. */
 export const checkTransport: Step<World> = {
   name: 'check transport',
@@ -36,7 +39,7 @@ export const checkTransport: Step<World> = {
     if (head.method === 'DELETE') return undefined;
     if (head.method !== 'POST') return refuse(problems.method(head.method, 'POST, DELETE'));
     const contentType = head.header('content-type') ?? '';
-    if (!/^application\/json\s*(;|$)/i.test(contentType)) return refuse(problems.contentType(contentType.slice(0, 80)));
+    if (!JSON_TYPE.test(contentType)) return refuse(problems.contentType(contentType.slice(0, 80)));
     const accept = head.header('accept');
     if (accept !== undefined && !/application\/json|application\/\*|\*\/\*|text\/event-stream/i.test(accept)) {
       return refuse(problems.notAcceptable());
@@ -72,8 +75,7 @@ function isOwnHost({ head, snapshot }: Exchange, world: World): boolean {
   return world.ownHosts.has('*') && isIP(host.replace(/^\[|\]$/g, '')) !== 0;
 }
 
-/** Host without its port, lower case; IPv6 keeps its brackets. */
+/** Host without its port, lower case; IPv6 keeps its brackets. Empty for what is no authority (RFC 3986 §3.2). */
 function hostOf(authority: string): string {
-  const end = authority.startsWith('[') ? authority.indexOf(']') + 1 : authority.indexOf(':');
-  return (end > 0 ? authority.slice(0, end) : authority).toLowerCase();
+  return /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?$/i.exec(authority)?.[1]?.toLowerCase() ?? '';
 }

@@ -1,5 +1,6 @@
 /** Makes a call again, through egress, after its upstream session was lost. */
 import type { World } from '../data-plane/world.ts';
+import { startDeadline } from '../egress/deadline.ts';
 import { EgressError } from '../egress/egress.ts';
 import { post } from '../egress/post.ts';
 import { UpstreamError } from '../egress/upstream-client.ts';
@@ -25,14 +26,14 @@ export async function repeatCall(
 ): Promise<Repeated> {
   const { session } = exchange;
   if (session === undefined || call.session === undefined) throw new Error('no session to replace');
-  const signal = AbortSignal.any([abandoned, AbortSignal.timeout(connection.timeoutMs)]);
+  const deadline = startDeadline(connection.timeoutMs, abandoned);
   try {
     const fresh = await world.upstreamSessions.replace(connection, session, call.session);
     const answer = await post(world.egress, connection, call.body, {
       extraHeaders: upstreamHeaders(exchange, connection, fresh),
       path: call.path,
       maxBytes: MAX_ANSWER_BYTES,
-      signal,
+      signal: deadline.signal,
     });
     if (answer.response !== undefined) return { status: answer.status, body: answer.response.bytes };
     // A fresh session was refused as well: it was not the session.
@@ -41,5 +42,7 @@ export async function repeatCall(
   } catch (error) {
     if (!(error instanceof EgressError) && !(error instanceof UpstreamError)) throw error;
     return { problem: upstreamProblem(connection, error), status: firstStatus };
+  } finally {
+    deadline.release();
   }
 }

@@ -53,7 +53,11 @@ export function upstreamHeaders(
   connection: Connection,
   session: UpstreamSession | undefined,
 ): (readonly [string, string])[] {
-  const headers: (readonly [string, string])[] = [['accept', 'application/json, text/event-stream']];
+  const headers: (readonly [string, string])[] = [
+    ['accept', 'application/json, text/event-stream'],
+    // Ours, not the client's: a charset of its choice would make the upstream read other words than we judged.
+    ['content-type', 'application/json'],
+  ];
   const version = session?.protocolVersion ?? connection.catalog.protocolVersion;
   if (version !== undefined) headers.push(['mcp-protocol-version', version]);
   if (session !== undefined) headers.push(['mcp-session-id', session.id]);

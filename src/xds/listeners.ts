@@ -63,7 +63,7 @@ export function mcpListener({ host, port, maxRequestBytes, tls }: McpListenerInp
               generate_request_id: true,
               local_reply_config: localReplies(maxRequestBytes, MAX_HEADER_KB),
               early_header_mutation_extensions: [stripInternalHeaders],
-              http_filters: [extProc, gate, router],
+              http_filters: [extProc, gate, cleanEdges, router],
             },
           },
         ],
@@ -161,6 +161,22 @@ const gate = {
           ],
         },
       },
+    },
+  },
+};
+
+/**
+ * Trailers are nobody's business here: neither a client's nor an upstream's are looked at, so none pass. And an upstream
+ * has no say in headers by which Envoy speaks, which ext_proc may not remove.
+ */
+const cleanEdges = {
+  name: 'envoy.filters.http.header_mutation',
+  typed_config: {
+    '@type': typeUrl('envoy.extensions.filters.http.header_mutation.v3.HeaderMutation'),
+    mutations: {
+      request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: '.*' } } } }],
+      response_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: '.*' } } } }],
+      response_mutations: [{ remove_on_match: { key_matcher: { prefix: 'x-envoy-' } } }],
     },
   },
 };

@@ -52,6 +52,7 @@ t.test('a call is forwarded with path, route, credential and name replaced, and 
     ':path': '/crm',
     'x-sallyport-route': 'default/crm',
     authorization: 'Bearer upstream-secret',
+    'content-type': 'application/json',
     'mcp-protocol-version': '2025-11-25',
     'x-tenant': 'acme',
   });
@@ -158,12 +159,14 @@ t.test('bad requests get a status and a sentence, never a crash', async (t) => {
       -32600,
     ],
     ['a wrong content type', PING, { 'content-type': 'text/plain' }, 415, -32000],
+    ['a charset that reads differently', PING, { 'content-type': 'application/json; charset=utf-7' }, 415, -32000],
     ['no content type', PING, { 'content-type': undefined }, 415, -32000],
     ['an Accept without JSON', PING, { accept: 'text/html' }, 406, -32000],
     ['a declared length above the limit', PING, { 'content-length': '99999999' }, 413, -32000],
     ['an unknown namespace', PING, { ':path': '/nope/mcp' }, 404, -32000],
     ['a path trick', PING, { ':path': '/../mcp' }, 404, -32000],
     ['a foreign host', PING, { ':authority': 'evil.example' }, 403, -32000],
+    ['a host in disguise', PING, { ':authority': '127.0.0.1:80@evil.example' }, 403, -32000],
     ['a foreign origin', PING, { origin: 'https://evil.example' }, 403, -32000],
     ['PUT', PING, { ':method': 'PUT' }, 405, -32000],
     ['an unknown method', '{"jsonrpc":"2.0","id":1,"method":"nope/nope"}', { 'mcp-session-id': session }, 200, -32601],
@@ -217,4 +220,22 @@ t.test('what is recorded is masked', async (t) => {
   t.match(row?.arguments_sha256, /^[0-9a-f]{64}$/);
   t.notMatch(JSON.stringify(s.rows), /hunter2|upstream-secret/);
   t.notOk(JSON.stringify(s.rows).includes(s.key), 'nor is the key');
+});
+
+t.test('nothing can be hidden from the record', async (t) => {
+  const s = stage();
+  const session = { 'mcp-session-id': await s.initialize() };
+  await s.send(call('files__read', '{"__proto__":{"hidden":1},"shown":2,"pwd":"hunter2","maxTokens":5}'), session);
+  const row = s.rows.find((one) => one.tool === 'files__read');
+  t.equal(JSON.stringify(row?.arguments), '{"__proto__":{"hidden":1},"shown":2,"pwd":"[REDACTED]","maxTokens":5}');
+  t.equal((await s.send(call('files__read', '{"path":"/etc/shadow","path":"/tmp/ok"}'), session)).status, 400);
+});
+
+t.test('odd but legal clients are served', async (t) => {
+  const s = stage();
+  const opened = await s.send(
+    '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":null}}',
+    { 'content-type': 'application/json; charset="UTF-8"' },
+  );
+  t.equal(opened.status, 200);
 });

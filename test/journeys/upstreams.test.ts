@@ -199,7 +199,13 @@ async function everyKind(t: Test, padding: string): Promise<void> {
   t.equal(broken.status, 200);
   t.match(textOf(broken), /MCP server behind "u" refused the call: it answered HTTP 500/);
   t.notMatch(broken.text, /stack trace/);
+  t.equal(
+    upstream.calls().filter(({ message }) => message.params?.name === 'error').length,
+    1,
+    'and it is called once',
+  );
   const html = await call('html');
+  t.match(textOf(html), /HTTP 200 with text\/html, which is no MCP answer/);
   t.notOk(html.headers.has('set-cookie') || html.headers.has('x-powered-by'));
   t.match(textOf(await call('nonsense')), /its answer is not a JSON-RPC response/);
   const slow = await call('slow');

@@ -70,6 +70,17 @@ t.test('an event without an end is cut off', async (t) => {
   t.ok(fed < 20, 'soon after the limit');
 });
 
+t.test('an event that drips in costs what it weighs', async (t) => {
+  const splitter = new EventSplitter(8 << 20);
+  splitter.push(Buffer.from(`data: ${'x'.repeat(4 << 20)}`));
+  const began = performance.now();
+  for (let i = 0; i < 20_000; i++) splitter.push(Buffer.from('y'));
+  const events = splitter.push(Buffer.from('\n\n'));
+  t.equal(events[0]?.length, 6 + (4 << 20) + 20_000 + 2);
+  // Copying what is there for each byte takes a minute here.
+  t.ok(performance.now() - began < 5000);
+});
+
 t.test('responses are read for their outcome and nothing else', async (t) => {
   const read = (text: string) => parseResponse(Buffer.from(text));
   t.equal(read('{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}')?.isError, true);

@@ -93,6 +93,20 @@ t.test('long strings are judged as short ones', async (t) => {
   t.notOk(accepts(`"${long}\\"`), 'an escaped end');
 });
 
+t.test('the scan is linear, whatever stands in a string', async (t) => {
+  const texts = {
+    escapes: '\\n'.repeat(2_000_000),
+    lines: `${'x'.repeat(40)}\\n`.repeat(100_000),
+    quotes: '\\"'.repeat(2_000_000),
+  };
+  for (const [name, text] of Object.entries(texts)) {
+    const began = performance.now();
+    t.ok(accepts(`"${text}"`), name);
+    // A search that starts over at each escape takes a minute here.
+    t.ok(performance.now() - began < 3000, `${name} in ${Math.round(performance.now() - began)} ms`);
+  }
+});
+
 t.test('depth is limited', async (t) => {
   t.ok(accepts('['.repeat(MAX_DEPTH) + ']'.repeat(MAX_DEPTH)));
   t.notOk(accepts('['.repeat(MAX_DEPTH + 1) + ']'.repeat(MAX_DEPTH + 1)));
@@ -132,6 +146,8 @@ t.test('what two parsers could read differently is refused', async (t) => {
     ['{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', 'invalid'],
     ['[{"jsonrpc":"2.0","id":1,"method":"ping"}]', 'batch'],
     ['[]', 'batch'],
+    ['{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"p":1,"p":2}}}', 'invalid'],
+    ['{"jsonrpc":"2.0","id":1,"method":"m","params":{"arguments":{"x":[{"p":{},"\\u0070":[]}]}}}', 'invalid'],
     ['{"jsonrpc":"1.0","id":1,"method":"ping"}', 'invalid'],
     ['{"id":1,"method":"ping"}', 'invalid'],
     ['{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}', 'invalid'],

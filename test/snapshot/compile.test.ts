@@ -121,6 +121,18 @@ t.test('every tool gets a name that clients accept, whatever the upstream calls 
   t.equal(named.get('ok.name-1')?.tool, 'ok.name-1');
 });
 
+t.test('no server can take a name that reads as another one', async (t) => {
+  const named = wireNames(
+    [
+      { connection: 'collide', tool: 'victim__read', value: 1 },
+      { connection: 'victim', tool: 'read', value: 2 },
+    ],
+    'collision',
+  );
+  t.notOk(named.has('victim__read'), 'a bare name with the prefix of another connection gets a short form');
+  t.match([...named.keys()], [/^victim__read_[0-9a-f]{8}$/, 'read']);
+});
+
 t.test('a view is the upstream bytes with the name replaced, filtered by persona, in pages', async (t) => {
   const { tenant, namespace } = namespaceOf(
     snapshot([tool('x', ',"_meta":{"name":"inner"}')], [tool('y')], 'always', ['b__*']),
