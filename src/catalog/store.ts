@@ -18,11 +18,19 @@ interface Owner {
   readonly tenant: string;
 }
 
-/** Stores what was found; processors are told only if it differs from what was known. */
+/**
+ * Stores what was found; processors are told only if it differs from what was known. Nothing is stored of a connection
+ * that was removed meanwhile. Its row is locked first, as removing it does: in another order the two would deadlock.
+ */
 export async function storeCatalog({ pool }: Database, connection: Owner, found: CatalogResult): Promise<void> {
   const client = await pool.connect();
   try {
     await client.query('begin');
+    const there = await client.query('select 1 from connections where id = $1 for key share', [connection.id]);
+    if (there.rowCount === 0) {
+      await client.query('rollback');
+      return;
+    }
     const known = await client.query<{ name: string; digest: string }>(
       'select name, digest from catalog_tools where connection_id = $1 order by position',
       [connection.id],
@@ -76,11 +84,11 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
   }
 }
 
-/** Notes a failure; the tools that were known stay listed, so that an agent's view does not flap. */
+/** Notes a failure; the tools that were known stay listed, so that an agent's view does not flap. Nothing for a removed connection. */
 export async function storeFailure({ pool }: Database, connection: Owner, message: string): Promise<void> {
   const { rows } = await pool.query<{ changed: boolean }>(
     `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at)
-     values ($1, $2, 'unavailable', $3, now())
+     select id, $2, 'unavailable', $3, now() from connections where id = $1 for key share
      on conflict (connection_id) do update set
        state = 'unavailable', last_error = excluded.last_error, last_attempt_at = now(),
        seq = case when s.state = 'unavailable' then s.seq else excluded.seq end

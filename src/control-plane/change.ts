@@ -15,7 +15,8 @@ export interface ConfigurationWriter {
   /**
    * Runs `work` in one transaction under the configuration lock, then builds and checks the revision that the rows
    * amount to. A bad one is refused with its problems and nothing is kept; one that says what the last one said is
-   * not stored. Whatever `work` throws undoes the change.
+   * not stored. Whatever `work` throws undoes the change. Where Postgres undoes it, because something else held what
+   * it needs, `work` runs again.
    */
   change<T>(change: Change, work: (trx: Queryable) => Promise<T>): Promise<{ value: T; revision: number | undefined }>;
   /** Does everything `change` does, reports what `work` gave, and keeps nothing. */
@@ -44,8 +45,7 @@ export function createWriter(
 
   return {
     change: (change, work) =>
-      database.kysely.transaction().execute(async (trx) => {
-        await lockConfiguration(trx);
+      inTransaction(database, async (trx) => {
         const value = await work(trx);
         const document = await newRevision(trx);
         return { value, revision: document && (await storeRevision(trx, document, change)) };
@@ -53,8 +53,7 @@ export function createWriter(
     async rehearse(work) {
       const rehearsal = new Rehearsal();
       try {
-        return await database.kysely.transaction().execute(async (trx) => {
-          await lockConfiguration(trx);
+        return await inTransaction(database, async (trx) => {
           rehearsal.value = await work(trx);
           await newRevision(trx);
           throw rehearsal;
@@ -65,6 +64,24 @@ export function createWriter(
       }
     },
   };
+}
+
+/** How often a change is tried that meets a deadlock (40P01) or a serialization failure (40001). */
+const ATTEMPTS = 5;
+
+async function inTransaction<T>({ kysely }: Database, work: (trx: Queryable) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await kysely.transaction().execute(async (trx) => {
+        await lockConfiguration(trx);
+        return work(trx);
+      });
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (attempt === ATTEMPTS || (code !== '40P01' && code !== '40001')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20 * attempt));
+    }
+  }
 }
 
 /** Thrown to undo a change that was only tried. */

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sql } from 'kysely';
 import t from 'tap';
+import { type CatalogResult, storeCatalog, storeFailure } from '../../src/catalog/store.ts';
 import { connectionSchema } from '../../src/config/schema.ts';
 import { saveConnection } from '../../src/connections/store.ts';
 import { createWriter } from '../../src/control-plane/change.ts';
@@ -11,7 +13,7 @@ import { activeRevisionId } from '../../src/control-plane/store.ts';
 import { checkForEnvoy } from '../../src/control-plane/xds-input.ts';
 import { createVault } from '../../src/credentials/vault.ts';
 import { socketsIn } from '../../src/runtime/sockets.ts';
-import { openDatabase } from '../../src/storage/database.ts';
+import { openDatabase, type Queryable } from '../../src/storage/database.ts';
 import { listen } from '../../src/storage/listen.ts';
 import { listRows, removeRow } from '../../src/storage/named-rows.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -81,6 +83,9 @@ async function setUp(t: { teardown(close: () => unknown): void }) {
   });
   return {
     database,
+    vault,
+    writer,
+    change,
     envoy,
     start,
     /** One change: these connections are there afterwards and no others. */
@@ -184,4 +189,48 @@ t.test('what cannot be compiled any more is a fault that passes; what is served 
   const last = await connections('good', 'better');
   await eventually(async () => (await active()) === last);
   await stop();
+});
+
+t.test('a connection is removed while its catalog is stored', async (t) => {
+  const { database, writer, vault, change } = await setUp(t);
+  const found = (size: number): CatalogResult => ({
+    serverName: undefined,
+    serverVersion: undefined,
+    protocolVersion: '2025-11-25',
+    hasSessions: false,
+    capabilities: {},
+    instructions: undefined,
+    tools: Array.from({ length: size }, (_, index) => ({ name: `t${index}`, definition: `{"name":"t${index}"}` })),
+  });
+  for (let round = 0; round < 15; round += 1) {
+    const config = connectionSchema.parse({ url: 'http://127.0.0.1:9/mcp' });
+    const { value } = await writer.change(change, (trx) =>
+      saveConnection(trx, vault, { tenant: 'default', name: 'racy', config, owner: 'api' }),
+    );
+    const owner = { id: value.row.id, tenant: 'default' };
+    await storeCatalog(database, owner, found(40));
+    const refresh = Promise.all([storeCatalog(database, owner, found(50 + round)), storeFailure(database, owner, 'x')]);
+    const removal = writer.change(change, (trx) => removeRow(trx, 'connections', owner.id));
+    await Promise.all([refresh, removal]);
+    await storeCatalog(database, owner, found(3));
+    await storeFailure(database, owner, 'too late');
+    const { rows } = await database.pool.query('select 1 from catalog_status union all select 1 from catalog_tools');
+    t.strictSame(rows, []);
+  }
+});
+
+t.test('a change that Postgres undoes for a deadlock is made again, and not for ever', async (t) => {
+  const { database, writer, change } = await setUp(t);
+  const deadlock = (trx: Queryable) =>
+    sql`do $$ begin raise exception 'deadlock' using errcode = '40P01'; end $$`.execute(trx);
+  let tries = 0;
+  const { value } = await writer.change(change, async (trx) => {
+    tries += 1;
+    if (tries < 3) await deadlock(trx);
+    return (await listRows(trx, 'namespaces', 'default')).length;
+  });
+  t.strictSame({ tries, value }, { tries: 3, value: 1 });
+  t.equal(await writer.rehearse(async () => 'kept nothing'), 'kept nothing');
+  await t.rejects(writer.change(change, deadlock), { code: '40P01' });
+  t.equal((await database.pool.query('select 1')).rowCount, 1);
 });
