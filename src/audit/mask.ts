@@ -1,4 +1,6 @@
 /** Masks what must not be kept of recorded arguments: values of telling keys, at any depth, and what is too long. */
+import { skipSpace, skipString, skipValue, stringAt } from '../mcp/json.ts';
+import { type Edit, splice } from '../mcp/splice.ts';
 
 /** Key names (lower case, separators removed) whose values are never recorded, and endings that tell as much. */
 const EXACT = new Set(['auth', 'jwt', 'pass', 'pin', 'pwd', 'secrets', 'tokens']);
@@ -19,38 +21,73 @@ const ENDINGS = [
   'cookie',
 ];
 
-const MASK = '[REDACTED]';
-/** Arguments above this are not parsed for the record; their digest stands for them. */
+const MASK = '"[REDACTED]"';
+/** More than this is not kept; its digest stands for it. */
 const MAX_RECORDED_BYTES = 262_144;
 
-/** The JSON value for the row: parsed, masked (when `mask`), long strings cut at `maxValueBytes`. */
-export function maskJson(bytes: Buffer, redactKeys: readonly string[], mask: boolean, maxValueBytes: number): unknown {
-  if (bytes.length > MAX_RECORDED_BYTES) return { truncated: `${bytes.length} bytes` };
-  const extra = new Set(redactKeys.map(normal));
-  const walk = (value: unknown): unknown => {
-    // Postgres' jsonb cannot hold U+0000.
-    if (typeof value === 'string')
-      return cut(value.includes('\0') ? value.replaceAll('\0', '\ufffd') : value, maxValueBytes);
-    if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return value.map(walk);
-    // Without a prototype, so that a key named __proto__ is a key like any other.
-    const copy: Record<string, unknown> = Object.create(null);
-    for (const [key, member] of Object.entries(value)) {
-      copy[key.replaceAll('\0', '\ufffd')] = mask && isTelling(normal(key), extra) ? MASK : walk(member);
+/**
+ * JSON text for the row: the bytes as they were sent, with the values of telling keys replaced (when `mask`) and strings
+ * of more than `maxValueBytes` cut. Nothing is parsed, so numbers keep all their digits. `bytes` are well-formed JSON.
+ */
+export function maskJson(bytes: Buffer, redactKeys: readonly string[], mask: boolean, maxValueBytes: number): string {
+  if (bytes.length > MAX_RECORDED_BYTES) return `{"truncated":"${bytes.length} bytes"}`;
+  const edits: Edit[] = [];
+  const isTelling = mask ? tellingKeys(redactKeys) : () => false;
+
+  const walk = (at: number): number => {
+    const first = bytes[at];
+    if (first === 0x7b || first === 0x5b) return walkContainer(at, first === 0x7b);
+    const end = skipValue(bytes, at, 0);
+    const length = end - at - 2;
+    if (first === 0x22 && length > maxValueBytes) {
+      edits.push({ start: at, end, with: `"[TRUNCATED: ${length} bytes]"` });
     }
-    return copy;
+    return end;
   };
-  return walk(JSON.parse(bytes.toString('utf8')));
+  const walkContainer = (at: number, isObject: boolean): number => {
+    const close = isObject ? 0x7d : 0x5d;
+    let position = skipSpace(bytes, at + 1);
+    while (bytes[position] !== close) {
+      if (bytes[position] === 0x2c) position = skipSpace(bytes, position + 1);
+      position = skipSpace(bytes, isObject ? walkMember(position) : walk(position));
+    }
+    return position + 1;
+  };
+  const walkMember = (at: number): number => {
+    const keyEnd = skipString(bytes, at);
+    const value = skipSpace(bytes, skipSpace(bytes, keyEnd) + 1);
+    if (!isTelling(stringAt(bytes, at, keyEnd))) return walk(value);
+    const end = skipValue(bytes, value, 0);
+    edits.push({ start: value, end, with: MASK });
+    return end;
+  };
+  walk(skipSpace(bytes, 0));
+  return splice(bytes, edits).toString('utf8');
+}
+
+const judges = new WeakMap<readonly string[], (key: string) => boolean>();
+/** Keys are chosen by callers: no more of them than this are remembered. */
+const MAX_JUDGED = 10_000;
+
+/** Whether a key's value is masked. Remembered per key: the same tools are called with the same keys. */
+function tellingKeys(redactKeys: readonly string[]): (key: string) => boolean {
+  let judge = judges.get(redactKeys);
+  if (judge === undefined) {
+    const extra = new Set(redactKeys.map(normal));
+    const known = new Map<string, boolean>();
+    judge = (key) => {
+      let isTelling = known.get(key);
+      if (isTelling === undefined) {
+        const name = normal(key);
+        isTelling = extra.has(name) || EXACT.has(name) || ENDINGS.some((word) => name.endsWith(word));
+        if (known.size >= MAX_JUDGED) known.clear();
+        known.set(key, isTelling);
+      }
+      return isTelling;
+    };
+    judges.set(redactKeys, judge);
+  }
+  return judge;
 }
 
 const normal = (key: string): string => key.toLowerCase().replace(/[-_. ]/g, '');
-
-function isTelling(key: string, extra: ReadonlySet<string>): boolean {
-  return extra.has(key) || EXACT.has(key) || ENDINGS.some((word) => key.endsWith(word));
-}
-
-function cut(text: string, maxBytes: number): string {
-  if (text.length * 3 <= maxBytes) return text;
-  const length = Buffer.byteLength(text);
-  return length <= maxBytes ? text : `[TRUNCATED: ${length} bytes]`;
-}

@@ -25,16 +25,17 @@ export interface AuditRow {
   readonly tool: string | null;
   readonly upstream_tool: string | null;
   readonly definition_digest: string | null;
-  readonly arguments: unknown;
+  /** JSON text, as are the next three. */
+  readonly arguments: string | null;
   readonly arguments_sha256: string | null;
-  readonly result: unknown;
+  readonly result: string | null;
   readonly result_sha256: string | null;
   readonly verdict: Verdict;
   readonly rule: string | null;
   readonly pattern: string | null;
   readonly reason: string | null;
-  readonly findings: unknown;
-  readonly enrichment: unknown;
+  readonly findings: string | null;
+  readonly enrichment: string | null;
   readonly credential_id: string | null;
   readonly upstream_status: number | null;
   readonly is_error: boolean | null;
@@ -110,7 +111,7 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
   };
 }
 
-function recorded(bytes: Buffer | undefined, mode: RecordMode, audit: AuditConfig): unknown {
+function recorded(bytes: Buffer | undefined, mode: RecordMode, audit: AuditConfig): string | null {
   if (bytes === undefined || mode === 'none' || mode === 'digest') return null;
   return maskJson(bytes, mode === 'full' ? [] : audit.redactKeys, mode === 'redacted', audit.maxValueBytes);
 }

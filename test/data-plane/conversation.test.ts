@@ -211,7 +211,7 @@ t.test('what is recorded is masked', async (t) => {
     { 'mcp-session-id': session },
   );
   const row = s.rows.find((one) => one.tool === 'files__read');
-  t.match(row?.arguments, {
+  t.match(JSON.parse(row?.arguments ?? '{}'), {
     path: '/x',
     api_key: '[REDACTED]',
     deep: [{ 'Client-Secret': '[REDACTED]' }],
@@ -227,7 +227,7 @@ t.test('nothing can be hidden from the record', async (t) => {
   const session = { 'mcp-session-id': await s.initialize() };
   await s.send(call('files__read', '{"__proto__":{"hidden":1},"shown":2,"pwd":"hunter2","maxTokens":5}'), session);
   const row = s.rows.find((one) => one.tool === 'files__read');
-  t.equal(JSON.stringify(row?.arguments), '{"__proto__":{"hidden":1},"shown":2,"pwd":"[REDACTED]","maxTokens":5}');
+  t.equal(row?.arguments, '{"__proto__":{"hidden":1},"shown":2,"pwd":"[REDACTED]","maxTokens":5}');
   t.equal((await s.send(call('files__read', '{"path":"/etc/shadow","path":"/tmp/ok"}'), session)).status, 400);
 });
 
