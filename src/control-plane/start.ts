@@ -45,13 +45,15 @@ export interface ControlPlaneOptions {
   /** `unix:…`, `http://…` or `direct`; by default the egress listener of the Envoy beside this process. */
   readonly egress?: string | undefined;
   readonly log: Logger;
-  /** Called with `ready` and `listening`; see the supervisor. */
+  /** Called with `ready`, `refused` and `listening`; see the supervisor. */
   readonly tell?: (message: ControlPlaneMessage) => void;
 }
 
 export type ControlPlaneMessage =
   | { readonly type: 'ready'; readonly adminUrl: string; readonly firstKey?: string }
-  | { readonly type: 'listening'; readonly tls: boolean };
+  | { readonly type: 'listening'; readonly tls: boolean }
+  /** Envoy does not listen, and this is why. */
+  | { readonly type: 'refused'; readonly reason: string };
 
 export interface ControlPlane {
   readonly adminUrl: string;
@@ -105,7 +107,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await Promise.race([publication.ready, sleep(FIRST_REVISION_MS, undefined, { ref: false })]);
     const stopping = new AbortController();
     closers.push(() => stopping.abort());
-    const listens = envoyListens(ads, stopping.signal);
+    const listens = envoyListens(ads, stopping.signal, (reason) => options.tell?.({ type: 'refused', reason }));
 
     const egress = createEgress(options.egress ?? `unix:${sockets.egress}`);
     closers.push(() => egress.close());

@@ -3,7 +3,7 @@ import type { ListenerConfig } from '../config/document.ts';
 import type { Problem } from '../config/problems.ts';
 import { readSecrets } from '../credentials/store.ts';
 import type { Vault } from '../credentials/vault.ts';
-import { certificateFault, checkRevision, keyFault } from '../snapshot/check.ts';
+import { certificateFault, checkRevision, keyFault, ownCertificateFault } from '../snapshot/check.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
 import type { Queryable } from '../storage/database.ts';
 import {
@@ -80,7 +80,7 @@ function readListenerTls({ tls }: ListenerConfig): ListenerTls | undefined {
     if (fault !== undefined) throw new ListenerTlsError(`listener.tls.${key}`, `${file} ${fault}`);
   };
   const certPem = read('cert', tls.cert);
-  refuse('cert', tls.cert, certificateFault(certPem));
+  refuse('cert', tls.cert, ownCertificateFault(certPem));
   const keyPem = read('key', tls.key);
   refuse('key', tls.key, keyFault(keyPem, certPem));
   if (tls.clientCa === undefined) return { certPem, keyPem };

@@ -2,7 +2,7 @@
  * What only the whole can tell: names that refer to nothing or clash, certificates that cannot work. Run before a
  * revision is stored, so that what is stored can be served.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { SecretInput, UpstreamTlsConfig } from '../config/document.ts';
 import { REDACTED } from '../config/document.ts';
 import { connectionNameFault, namespaceNameFault, plainNameFault } from '../config/names.ts';
@@ -94,7 +94,7 @@ function checkTls({ name, config }: ConnectionRevision): RevisionProblem[] {
 
 function checkClientCertificate({ cert, key }: UpstreamTlsConfig, path: string): RevisionProblem[] {
   if (cert === undefined) return [];
-  const fault = certificateFault(cert);
+  const fault = ownCertificateFault(cert);
   if (fault) return [{ path: `${path}.cert`, message: fault }];
   const text = keyText(key);
   if (text === undefined) return [];
@@ -121,6 +121,26 @@ export function certificateFault(pem: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** What is wrong with PEM text that should hold a certificate to present, with its chain after it. */
+export function ownCertificateFault(pem: string): string | undefined {
+  return certificateFault(pem) ?? keyKindFault(new X509Certificate(pem).publicKey);
+}
+
+const CURVES: Readonly<Record<string, string>> = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' };
+
+/** Envoy presents certificates of these kinds of keys and refuses all others. */
+function keyKindFault({ asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): string | undefined {
+  const wanted = `use RSA of at least 2048 bits, EC on ${Object.values(CURVES).join(', ')}, or Ed25519`;
+  if (type === 'rsa') {
+    const bits = details?.modulusLength ?? 0;
+    return bits < 2048 ? `has an RSA key of ${bits} bits, which Envoy refuses: ${wanted}` : undefined;
+  }
+  if (type === 'ed25519') return undefined;
+  if (type !== 'ec') return `has a key of type ${type}, which Envoy cannot use: ${wanted}`;
+  const curve = details?.namedCurve ?? 'an unknown curve';
+  return curve in CURVES ? undefined : `has an EC key on ${curve}, which Envoy refuses: ${wanted}`;
 }
 
 /** What is wrong with a PEM private key that should belong to a certificate (the first of a chain). */

@@ -3,11 +3,13 @@ import { StartError } from './start-error.ts';
 
 /** What a child of ours says over its IPC channel. */
 export interface ChildMessage {
-  readonly type: 'ready' | 'listening';
+  readonly type: 'ready' | 'listening' | 'refused';
   /** Shown once: the control plane made the first key in this start. */
   readonly firstKey?: string;
   /** With `listening`: the configuration has a certificate for the listener. */
   readonly tls?: boolean;
+  /** With `refused`: why Envoy does not listen, in its words. */
+  readonly reason?: string;
 }
 
 /** A process that was started. */

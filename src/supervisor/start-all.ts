@@ -68,7 +68,7 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
       { what: 'Envoy to accept the configuration', done: controlPlane.listening },
       { what: 'the MCP listener to answer', done: serving.then(() => answers(context, port, controlPlane.tls())) },
     ],
-    envoy,
+    [envoy.ready, controlPlane.refused],
   );
   envoy.confirm();
 
@@ -147,6 +147,8 @@ interface WatchedControlPlane {
   readonly child: Child;
   /** Settles once Envoy has accepted the listener. */
   readonly listening: Promise<void>;
+  /** Fails with the reason once Envoy has refused the listener, which waiting does not cure. */
+  readonly refused: Promise<never>;
   tls(): boolean;
   firstKey(): string | undefined;
 }
@@ -155,16 +157,24 @@ function watchControlPlane(context: StartContext, args: string[], env: NodeJS.Pr
   let tls = false;
   let firstKey: string | undefined;
   let announce = (): void => {};
+  let refuse = (_error: Error): void => {};
   const listening = new Promise<void>((done) => {
     announce = done;
   });
+  const refused = new Promise<never>((_, reject) => {
+    refuse = reject;
+  });
+  // Later refusals are for the log and the doctor: what was accepted before keeps serving.
+  refused.catch(() => {});
   const child = addRole(context, 'control-plane', args, env, (message) => {
     firstKey ??= message.firstKey;
+    if (message.type === 'refused')
+      refuse(new StartError(`Envoy refuses the MCP listener, so nothing would be served: ${message.reason}`));
     if (message.type !== 'listening') return;
     tls = message.tls ?? false;
     announce();
   });
-  return { child, listening, tls: () => tls, firstKey: () => firstKey };
+  return { child, listening, refused, tls: () => tls, firstKey: () => firstKey };
 }
 
 function addRole(
@@ -184,17 +194,18 @@ function addEnvoy({ options, runtimeDir, sockets, deployment }: StartContext, pa
   return deployment.add({ name: 'envoy', start: () => startEnvoy(command) });
 }
 
-/** Waits for everything at once and tells, from time to time, what is missing; Envoy giving up ends the wait. */
+/** Waits for everything at once and tells, from time to time, what is missing; a failure of `watched` ends the wait. */
 async function waitForAll(
   { progress }: StartContext,
   conditions: readonly { what: string; done: Promise<void> }[],
-  envoy: Child,
+  watched: readonly Promise<void>[],
 ): Promise<void> {
   const missing = new Set(conditions.map(({ what }) => what));
   const reminder = setInterval(() => progress(`still waiting for ${[...missing].join(', ')}`), REMINDER_MS).unref();
   const each = conditions.map(({ what, done }) => done.then(() => missing.delete(what)));
   try {
-    await Promise.race([Promise.all(each), envoy.ready.then(() => new Promise<never>(() => {}))]);
+    const failures = watched.map((failing) => failing.then(() => new Promise<never>(() => {})));
+    await Promise.race([Promise.all(each), ...failures]);
   } finally {
     clearInterval(reminder);
   }

@@ -15,7 +15,7 @@ export interface AdsServer {
    * names what is not there; resources that `resources` lacks are removed afterwards. So, to change revisions without
    * a gap: publish `withPrevious(next, previous)`, wait for `acked`, let the processors switch, publish `next`.
    * Nothing is ever answered before the first call: an Envoy would take an empty answer for an order to remove
-   * everything. Publishing the same again retries what was rejected.
+   * everything. Publishing the same again retries what was rejected, secrets excepted.
    */
   publish(resources: XdsResources): void;
   /**

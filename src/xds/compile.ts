@@ -91,6 +91,9 @@ export function compileXds(document: RevisionDocument, context: XdsContext): Xds
 // No connection's name: those hold a slash.
 const LISTENER = 'listener';
 const CLIENT_CA = 'listener-client-ca';
+
+/** Names of the secrets without which the MCP listener cannot speak; those of connections are named after them. */
+export const LISTENER_SECRETS: ReadonlySet<string> = new Set([LISTENER, CLIENT_CA]);
 const PUBLIC_ROOTS = 'public-roots';
 
 /**

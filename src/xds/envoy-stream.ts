@@ -44,6 +44,8 @@ interface Kindred {
  *
  * A refused response says that something in it was bad, and nothing in it counts as received. So a refused batch is
  * halved until the bad resource stands alone: that one is remembered as rejected, all others arrive.
+ * Secrets go one by one, and a rejected one never again in the same version: Envoy takes one that it has seen before
+ * for unchanged, and acknowledges it without a look.
  * Protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
  */
 export class EnvoyStream {
@@ -69,13 +71,17 @@ export class EnvoyStream {
     call.on('data', (request: DeltaRequest) => this.#receive(request));
   }
 
-  /** The state that this Envoy shall have from now on. Publishing it again gives rejected resources another try. */
+  /** The state that this Envoy shall have from now on. Publishing it again gives rejected resources (but secrets) another try. */
   publish(resources: XdsResources): void {
     this.#published = resources;
     for (const kind of KINDS) {
       const state = this.#kinds[kind];
-      for (const name of state.rejected.keys()) if (!resources[kind].has(name)) state.rejected.delete(name);
-      state.retry = new Set(state.rejected.keys());
+      for (const name of state.rejected.keys()) {
+        const version = resources[kind].get(name)?.version;
+        // Retired, or what Envoy still has of before is wanted again.
+        if (version === undefined || version === state.known.get(name)) state.rejected.delete(name);
+      }
+      state.retry = new Set(kind === 'secrets' ? [] : state.rejected.keys());
       state.parts = [];
     }
     this.#advance();
@@ -173,6 +179,8 @@ export class EnvoyStream {
     const state = this.#kinds[kind];
     const known = state.rejected.get(name);
     state.retry.delete(name);
+    // A refused secret has replaced the one before all the same.
+    if (kind === 'secrets') state.known.delete(name);
     if (known?.version === version && known.error === error) return;
     state.rejected.set(name, { node, kind, typeUrl, resource: name, version, error, at: new Date() });
     this.#log.warn({ node, kind, resource: name, error }, 'Envoy refused a resource');
@@ -185,7 +193,8 @@ export class EnvoyStream {
       const state = this.#kinds[kind];
       if (state.inFlight !== undefined) return;
       if (!state.asked) continue;
-      const batch = nextBatch(state, published[kind]);
+      const wanted = nextBatch(state, published[kind]);
+      const batch = kind === 'secrets' ? wanted.slice(0, 1) : wanted;
       if (batch.length > 0 || (state.wildcard && !state.answered)) {
         this.#send(kind, batch, []);
         return;

@@ -4,7 +4,7 @@ import { connectionSchema, DEFAULT_SETTINGS, namespaceSchema, personaSchema } fr
 import { resolveConnection, resolveDocument } from '../../src/config/secrets.ts';
 import { checkRevision } from '../../src/snapshot/check.ts';
 import type { RevisionDocument, TenantRevision } from '../../src/snapshot/revision.ts';
-import { createCa } from '../xds/certificates.ts';
+import { createCa, ec, selfSigned } from '../xds/certificates.ts';
 
 const connection = (name: string, config: object = {}) => ({
   id: name,
@@ -72,6 +72,22 @@ t.test('certificates that cannot work are found before Envoy refuses them', asyn
   t.same(problemsOf({ connections: [connection('a', { url: 'http://a', tls: { insecure: true } })] }), [
     'connections.a.tls: has no effect on an http:// URL: use https:// or remove "tls"',
   ]);
+});
+
+t.test('keys of a kind that Envoy refuses are found before it does', async (t) => {
+  const faults = (kind: string[]) => {
+    const { certPem, keyPem } = selfSigned(kind);
+    return problemsOf({ connections: [connection('a', { tls: { ca: certPem, cert: certPem, key: keyPem } })] });
+  };
+  const wanted = 'use RSA of at least 2048 bits, EC on P-256, P-384, P-521, or Ed25519';
+  const refused = (message: string) => [`connections.a.tls.cert: ${message}: ${wanted}`];
+  for (const kind of [['-newkey', 'rsa:2048'], ec('P-256'), ec('P-384'), ec('P-521'), ['-newkey', 'ed25519']])
+    t.same(faults(kind), [], kind.join(' '));
+  t.same(faults(['-newkey', 'rsa:1024']), refused('has an RSA key of 1024 bits, which Envoy refuses'));
+  t.same(faults(ec('secp256k1')), refused('has an EC key on secp256k1, which Envoy refuses'));
+  t.same(faults(ec('P-224')), refused('has an EC key on secp224r1, which Envoy refuses'));
+  t.same(faults(['-newkey', 'ed448']), refused('has a key of type ed448, which Envoy cannot use'));
+  t.same(faults(['-newkey', 'rsa-pss']), refused('has a key of type rsa-pss, which Envoy cannot use'));
 });
 
 t.test('references are resolved with all that is missing told at once, and no secret in the telling', async (t) => {

@@ -10,6 +10,7 @@ import { runtimeDirOf } from '../../src/supervisor/directories.ts';
 import type { UpReport } from '../../src/supervisor/greeting.ts';
 import { choosePorts } from '../../src/supervisor/ports.ts';
 import { isAlive } from '../../src/supervisor/processes.ts';
+import { MUST_STAPLE, selfSigned } from '../xds/certificates.ts';
 import { eventually, processesMentioning, type Started, startNode, temporaryDirectory } from './support.ts';
 
 const command = join(packageRoot, 'bin', 'sallyport.mjs');
@@ -190,4 +191,14 @@ t.test('what makes a start impossible is said, and leaves nothing running', asyn
   mkdirSync(dataDir, { recursive: true });
   writeFileSync(join(dataDir, 'bad.yaml'), 'connections:\n  one: { ulr: "http://127.0.0.1:1/mcp" }\n');
   await fails([...free, '--config', join(dataDir, 'bad.yaml')], {}, /2:\d+.*ulr.*control-plane could not start/s);
+  // A certificate that only Envoy refuses: nothing but its answer tells.
+  const { certPem, keyPem } = selfSigned(MUST_STAPLE);
+  writeFileSync(join(dataDir, 'tls.crt'), certPem);
+  writeFileSync(join(dataDir, 'tls.key'), keyPem);
+  writeFileSync(
+    join(dataDir, 'tls.yaml'),
+    `listener: { tls: { cert: "${dataDir}/tls.crt", key: "${dataDir}/tls.key" } }\n`,
+  );
+  const staple = /Envoy refuses the MCP listener.*listener: OCSP response is required/;
+  await fails([...free, '--config', join(dataDir, 'tls.yaml')], {}, staple);
 });

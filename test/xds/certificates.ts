@@ -32,6 +32,21 @@ export function createCa(commonName: string): TestCa {
   };
 }
 
+/** A certificate signed by its own key, of a kind that `openssl req` is asked for: `['-newkey', 'rsa:1024']`. */
+export function selfSigned(kind: readonly string[]): { readonly certPem: string; readonly keyPem: string } {
+  return inDirectory((directory) => {
+    const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+    openssl(['req', '-x509', ...kind, '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=own']);
+    return { certPem: readFileSync(cert, 'utf8'), keyPem: readFileSync(key, 'utf8') };
+  });
+}
+
+/** `openssl req` arguments for an EC key. */
+export const ec = (curve: string): string[] => ['-newkey', 'ec', '-pkeyopt', `ec_paramgen_curve:${curve}`];
+
+/** For a certificate that only Envoy refuses: it demands an OCSP response, which Envoy then wants to be given. */
+export const MUST_STAPLE = ['-newkey', 'rsa:2048', '-addext', 'tlsfeature=status_request'];
+
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 
 const openssl = (args: readonly string[]) => execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });

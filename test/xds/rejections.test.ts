@@ -1,7 +1,8 @@
 import { createServer } from 'node:net';
 import t from 'tap';
+import type { Rejection } from '../../src/xds/ads.ts';
 import { compileXds, type XdsContext } from '../../src/xds/compile.ts';
-import { createCa } from './certificates.ts';
+import { createCa, ec, MUST_STAPLE, selfSigned } from './certificates.ts';
 import { startEnvoy } from './envoy.ts';
 import { freePort, send, startUpstream } from './http.ts';
 import { startProcessor } from './processor.ts';
@@ -48,6 +49,42 @@ t.test('what a real Envoy refuses', async (t) => {
     const second = await envoy.ads.acked(version, 10_000, 1);
     t.same(second.rejections.map(({ resource }) => resource).sort(), ['default/c3', 'default/c8'], 'one is mended');
     t.same((await envoy.ads.acked(publish({ c0: { url } }).version, 10_000, 1)).rejections, [], 'all others are gone');
+  });
+
+  await t.test('a refused certificate stays refused until another takes its place', async (t) => {
+    const upstream = await startUpstream();
+    t.teardown(() => upstream.stop());
+    const [good, small] = [selfSigned(ec('P-256')), selfSigned(['-newkey', 'rsa:1024'])];
+    const [curve, staple] = [selfSigned(ec('secp256k1')), selfSigned(MUST_STAPLE)];
+    const connections = Object.fromEntries(
+      ['g1', 'bad', 'g2'].map((name) => [name, { url: 'https://127.0.0.1:1/mcp' }]),
+    );
+    const withClient = (bad: { certPem: string; keyPem: string }, listenerTls = good) => {
+      const connectionTls = new Map(Object.entries({ g1: good, bad, g2: good }));
+      const more = { mcpPort: port, connectionTls, listenerTls, publicRootsPem: { inline: good.certPem } };
+      const resources = compileXds(revision(connections), context(envoy.directory, more));
+      envoy.ads.publish(resources);
+      return envoy.ads.acked(resources.version, 10_000, 1);
+    };
+    const refused = (answer: { rejections: readonly Rejection[]; late: readonly string[] }) => {
+      t.same(answer.late, []);
+      return answer.rejections.filter(({ kind }) => kind === 'secrets').map(({ resource }) => resource);
+    };
+    for (let publication = 1; publication <= 3; publication += 1) {
+      t.same(refused(await withClient(small)), ['default/bad'], `publication ${publication}`);
+      t.match(envoy.ads.state().rejections, [{ error: /2048-bit or larger/ }]);
+    }
+    t.same(refused(await withClient(curve)), ['default/bad'], 'another that is refused');
+    t.same(refused(await withClient(good)), []);
+    t.same(refused(await withClient(small)), ['default/bad']);
+    t.same(refused(await withClient(good, staple)), ['listener']);
+    t.same(refused(await withClient(good, good)), [], 'what it had before is sent again');
+    t.same(refused(await withClient(small)), ['default/bad']);
+    t.same(
+      (await envoy.ads.acked(publish({ c0: { url } }).version, 10_000, 1)).rejections,
+      [],
+      'gone with its connection',
+    );
   });
 
   await t.test('a port in use: the reason is told, and publishing again tries again', async (t) => {
