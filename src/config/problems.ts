@@ -20,11 +20,18 @@ export type Validated<T> = { readonly value: T } | { readonly problems: readonly
 
 /** Checks a value against a schema; every problem is told at once, in our words, and never quotes a value that may be secret. */
 export function validate<T>(schema: z.ZodType<T>, input: unknown): Validated<T> {
-  const poisoned = findPrototypeKeys(input, []);
+  const poisoned = findPoison(input, []);
   const result = schema.safeParse(input, { error: sentence });
   if (result.success && poisoned.length === 0) return { value: result.data };
   const problems = result.success ? [] : withoutEchoes(result.error.issues.flatMap(placed));
-  return { problems: [...poisoned, ...problems] };
+  // What the schema says of the same place is nearer to the matter.
+  const known = new Set(problems.map(({ steps }) => pathText(steps)));
+  return { problems: [...poisoned.filter(({ steps }) => !known.has(pathText(steps))), ...problems] };
+}
+
+/** JSON can say U+0000 and half a surrogate pair; Postgres can store neither, and no text means either. */
+export function textFault(text: string): string | undefined {
+  return /[\0\p{Cs}]/u.test(text) ? 'must not contain U+0000 or half a character (an unpaired surrogate)' : undefined;
 }
 
 /** `a.b[0].c`; a key that would be misread is quoted. */
@@ -131,13 +138,20 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-/** Zod skips `__proto__` silently; a key that is ignored is a key that was not configured. YAML aliases make cycles. */
-function findPrototypeKeys(input: unknown, steps: readonly (string | number)[], seen = new Set()): PlacedProblem[] {
+/**
+ * Zod skips `__proto__` silently; a key that is ignored is a key that was not configured. And text that is none, at any
+ * depth. YAML aliases make cycles.
+ */
+function findPoison(input: unknown, steps: readonly (string | number)[], seen = new Set()): PlacedProblem[] {
+  const fault = typeof input === 'string' ? textFault(input) : undefined;
+  if (fault !== undefined) return [{ steps, message: fault, atKey: false }];
   if (typeof input !== 'object' || input === null || seen.has(input)) return [];
   seen.add(input);
   return Object.entries(input).flatMap(([key, inner]) => {
     const here = [...steps, Array.isArray(input) ? Number(key) : key];
     if (key === '__proto__') return [{ steps: here, message: 'is not a valid key', atKey: true }];
-    return findPrototypeKeys(inner, here, seen);
+    const keyFault = textFault(key);
+    if (keyFault !== undefined) return [{ steps: here, message: keyFault, atKey: true }];
+    return findPoison(inner, here, seen);
   });
 }

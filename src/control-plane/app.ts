@@ -111,6 +111,9 @@ function asRefusal(error: unknown, { log }: AdminContext): Refusal {
   // Two that came at once: the lock serialises changes, so this is a name taken between two other tables.
   if (code === '23505')
     return new Refusal(409, 'Already exists', 'Something of that name was made at the same moment. Read again.');
+  // Class 22, data exceptions: a value that Postgres cannot hold or compare came with the request.
+  if (/^22...$/.test(code ?? ''))
+    return new Refusal(400, 'Invalid request', `A value of the request cannot be used: ${message}.`);
   if (isDatabaseAway(code, message)) {
     log.warn({ error: message }, 'a request failed because Postgres is away');
     return new Refusal(

@@ -1,6 +1,6 @@
 import { OpenAPIHono, type RouteConfig, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { toProblem, validate } from '../config/problems.ts';
+import { textFault, toProblem, validate } from '../config/problems.ts';
 import { invalid, Refusal } from './refusal.ts';
 
 /** A room's routes; the app mounts them under /api/v1 and publishes what they say of themselves as OpenAPI. */
@@ -33,7 +33,7 @@ export interface Endpoint<Q> {
 /** One request, reduced to what handlers need. */
 export interface ApiRequest<Q> {
   readonly query: Q;
-  /** A path parameter, decoded. */
+  /** A path parameter, decoded; refused with 400 if it is no text. */
   param(name: string): string;
   header(name: string): string | undefined;
   /** The JSON body; refused with 400 or 415 if it is none. */
@@ -74,7 +74,12 @@ function request<Q>(c: Context, spec: Endpoint<Q>): ApiRequest<Q> {
   if ('problems' in parsed) throw invalid(parsed.problems.map(toProblem));
   return {
     query: parsed.value,
-    param: (name) => c.req.param(name) ?? '',
+    param(name) {
+      const value = c.req.param(name) ?? '';
+      const fault = textFault(value);
+      if (fault !== undefined) throw invalid([{ path: name, message: fault }]);
+      return value;
+    },
     header: (name) => c.req.header(name),
     text: () => c.req.text(),
     async json() {

@@ -48,7 +48,8 @@ export async function listKeys(
 /** A live key by its name, or any key by its id. */
 export async function findKey(db: Queryable, tenant: string, nameOrId: string): Promise<KeyRow | undefined> {
   const query = db.selectFrom('api_keys').select(COLUMNS).where('tenant_id', '=', tenant);
-  if (/^[0-9a-f-]{36}$/i.test(nameOrId)) return query.where('id', '=', nameOrId).executeTakeFirst();
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(nameOrId))
+    return query.where('id', '=', nameOrId).executeTakeFirst();
   return query.where('name', '=', nameOrId).where('revoked_at', 'is', null).executeTakeFirst();
 }
 

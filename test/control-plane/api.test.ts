@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -115,6 +115,46 @@ t.test('what a body says wrong is told with its path; nothing is stored', async 
   isProblem(t, await call('PUT', '/connections/a__b', { url: 'http://x/' }), 400);
   isProblem(t, await call('PUT', '/connections/crm', 3), 400);
   t.equal(await revisions(), before);
+});
+
+t.test('text that is none, and places that no list has, are faults of the request', async (t) => {
+  const lone = '\\ud800';
+  for (const kind of ['connections', 'namespaces', 'personas', 'keys']) {
+    isProblem(t, await call('GET', `/${kind}/a%00b`), 400);
+    isProblem(t, await call('DELETE', `/${kind}/a%00b`), 400);
+  }
+  isProblem(t, await call('POST', '/connections/a%00b/test'), 400);
+  for (const filter of ['tool', 'principal', 'session', 'method', 'connection', 'namespace', 'persona']) {
+    for (const path of ['events', 'stats']) {
+      const answer = await call('GET', `/audit/${path}?${filter}=%00`);
+      isProblem(t, answer, 400);
+      t.match(answer.body.errors, [{ path: filter, message: /U\+0000/ }]);
+    }
+  }
+  for (const bad of ['\\u0000', lone]) {
+    const bodies: [string, string, string][] = [
+      ['/personas', `{"name":"p","subjects":["a${bad}"]}`, 'subjects[0]'],
+      ['/personas', `{"name":"p","roles":["r"],"description":"a${bad}"}`, 'description'],
+      ['/connections', `{"name":"c","url":"http://a","description":"${bad}b"}`, 'description'],
+      [
+        '/connections',
+        `{"name":"c","url":"http://a","auth":{"type":"basic","username":"${bad}","password":"x"}}`,
+        'auth.username',
+      ],
+      ['/namespaces', `{"name":"n","connections":[],"description":"${bad}"}`, 'description'],
+    ];
+    for (const [path, body, place] of bodies) {
+      const answer = await call('POST', path, body, { 'content-type': 'application/json' });
+      isProblem(t, answer, 400);
+      t.equal(answer.body.errors?.[0]?.path, place, body);
+    }
+  }
+  isProblem(t, await call('GET', `/keys/${'-'.repeat(36)}`), 404);
+  isProblem(t, await call('DELETE', `/keys/${'-'.repeat(36)}`), 404);
+  const far = (at: number) => Buffer.from(JSON.stringify([at, randomUUID()])).toString('base64url');
+  for (const at of [-8.64e15, Number.MAX_SAFE_INTEGER])
+    for (const list of ['keys', 'audit/events']) isProblem(t, await call('GET', `/${list}?cursor=${far(at)}`), 400);
+  t.equal((await call('GET', `/keys/${randomUUID()}`)).status, 404);
 });
 
 t.test('a revision that cannot be served is refused as a whole', async (t) => {
