@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { AuthConfig, ConnectionConfig, SecretInput } from './document.ts';
 import { checked, description, duration, secret, strict, url } from './fields.ts';
 import { NOT_YET } from './keys.ts';
-import { forwardedHeaderFault, headerNameFault, headerValueFault } from './names.ts';
+import { forwardedHeaderFault, headerNameFault, headerValueFault, secretParameters } from './names.ts';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -104,7 +104,14 @@ const upstreamTls = strict({
 const LATER_CONNECTION = ['command', 'args', 'env', 'cwd', 'openapi', 'identity', 'allowPrivateNetwork', 'transport'];
 
 const connectionShape = {
-  url: url({ query: true }).describe('MCP endpoint of the upstream, http or https.'),
+  url: url({ query: true })
+    .superRefine((text, context) => {
+      const [name] = secretParameters(text);
+      if (name === undefined) return;
+      const message = `must not carry the secret "${name}": URLs are shown. Take it out and use auth: { type: api_key, query: ${name}, value: … }`;
+      context.addIssue({ code: 'custom', message });
+    })
+    .describe('MCP endpoint of the upstream, http or https. No secret in its query: that is what "auth" is for.'),
   enabled: z.boolean().default(true).describe('false keeps the connection without using it.'),
   description: description.exactOptional(),
   auth: authSchema.default({ type: 'none' }),

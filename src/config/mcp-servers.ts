@@ -8,7 +8,7 @@ import type { ConnectionConfig } from './document.ts';
 import type { ParsedFile } from './file.ts';
 import { anchorConnection, inOrder, templateReference } from './file.ts';
 import { NOT_YET, nearest } from './keys.ts';
-import { connectionNameFault, headerNameFault } from './names.ts';
+import { connectionNameFault, headerNameFault, isSecretHeader, secretParameters } from './names.ts';
 import type { PlacedProblem } from './problems.ts';
 import { validate } from './problems.ts';
 import type { YamlSource } from './yaml-source.ts';
@@ -78,9 +78,14 @@ function readEntry(entry: unknown, steps: Steps, source: YamlSource, directory: 
   const fields = entry as Record<string, unknown>;
   const refused = refusedTransport(fields, steps) ?? probableTypo(fields, steps);
   if (refused) return { problems: [refused] };
-  const { auth, headers } = readHeaders(fields.headers, steps, source);
+  const fromHeaders = readHeaders(fields.headers, steps, source);
+  const { headers } = fromHeaders;
+  const at = fields.url === undefined ? 'serverUrl' : 'url';
+  // Beside another credential it stays, and is refused: a connection has one.
+  const keyed = hasCredential(fromHeaders) ? undefined : readUrl(fields[at], source.template([...steps, at]));
+  const auth = fromHeaders.auth ?? keyed?.auth;
   const written = {
-    url: fields.url ?? fields.serverUrl,
+    url: keyed?.url ?? fields[at],
     enabled: fields.disabled !== true,
     ...(typeof fields.description === 'string' && { description: fields.description }),
     ...(auth !== undefined && { auth }),
@@ -138,6 +143,39 @@ function readHeaders(headers: unknown, steps: Steps, source: YamlSource): { auth
     }
   }
   return { ...(auth !== undefined && { auth }), headers: kept };
+}
+
+const hasCredential = ({ auth, headers }: { auth?: unknown; headers: unknown }): boolean =>
+  auth !== undefined || Object.keys(headers as object).some(isSecretHeader);
+
+/** `?apiKey=X` as the only credential is authentication as well: a URL is shown, a secret is not. */
+function readUrl(url: unknown, template: string | undefined): { url: string; auth: unknown } | undefined {
+  if (typeof url !== 'string') return undefined;
+  const [name, another] = secretParameters(url);
+  if (name === undefined || another !== undefined) return undefined;
+  const { rest, values } = withoutParameter(url, name);
+  const [value] = values;
+  if (value === undefined || value === '' || values.length > 1) return undefined;
+  const [written] = template === undefined ? [] : withoutParameter(template, name).values;
+  const ref = written?.includes('${') ? templateReference(written) : undefined;
+  return { url: rest, auth: { type: 'api_key', query: name, value: { value, ...(ref && { ref }) } } };
+}
+
+/** A URL without one of its parameters, the others as they were written; and what that one said. */
+function withoutParameter(url: string, name: string): { rest: string; values: string[] } {
+  const [path = '', query = ''] = splitAt(url, '?');
+  const isIt = (pair: string) => new URLSearchParams(pair).has(name);
+  const kept = query.split('&').filter((pair) => !isIt(pair));
+  const values = query
+    .split('&')
+    .filter(isIt)
+    .map((pair) => new URLSearchParams(pair).get(name) ?? '');
+  return { rest: kept.length === 0 ? path : `${path}?${kept.join('&')}`, values };
+}
+
+function splitAt(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 /** A bearer token with references inside: its value is known, and where it came from too. */

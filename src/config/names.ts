@@ -81,6 +81,39 @@ export function isSecretHeader(name: string): boolean {
   return /auth|token|key|secret|cookie|passw|credential|signature/i.test(name);
 }
 
+/** Names (lower case, separators removed) whose values are secrets, and endings that tell as much. */
+const TELLING = new Set(['auth', 'jwt', 'pass', 'pin', 'pwd', 'secrets', 'tokens']);
+const TELLING_ENDINGS = [
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'token',
+  'apikey',
+  'apikeys',
+  'accesskey',
+  'privatekey',
+  'authorization',
+  'connectionstring',
+  'credential',
+  'credentials',
+  'cookie',
+];
+/** What only a URL would call so: signed links, and the keys of large APIs. */
+const TELLING_PARAMETERS = new Set(['key', 'sig', 'signature', 'subscriptionkey']);
+
+/** Whether a query parameter of this name carries a secret. */
+export function isSecretParameter(name: string): boolean {
+  const plain = name.toLowerCase().replace(/[-_. ]/g, '');
+  return TELLING.has(plain) || TELLING_PARAMETERS.has(plain) || TELLING_ENDINGS.some((word) => plain.endsWith(word));
+}
+
+/** Query parameters of a URL that carry secrets: a URL is shown to whoever may see the connection. */
+export function secretParameters(url: string): string[] {
+  if (!URL.canParse(url)) return [];
+  return [...new Set(new URL(url).searchParams.keys())].filter(isSecretParameter);
+}
+
 /** Patterns over names: `*` any run of characters, `?` one, and the characters of names. */
 export function patternFault(pattern: string): string | undefined {
   if (pattern.startsWith('!')) return 'is not a pattern: to exclude something, list it under "deny"';

@@ -171,6 +171,14 @@ const BAD: [string, string, string[]][] = [
     ['1:26: connections.a.url: must not contain a user or password: use "auth"'],
   ],
   [
+    'a secret in the query of a URL',
+    'connections: { a: { url: "http://a/?x=1&Api-Key=s3cret" }, b: { url: "http://b?jwt=" }, c: { url: "http://c?monkey=1&keys=2" } }',
+    [
+      '1:26: connections.a.url: must not carry the secret "Api-Key": URLs are shown. Take it out and use auth: { type: api_key, query: Api-Key, value: … }',
+      '1:70: connections.b.url: must not carry the secret "jwt": URLs are shown. Take it out and use auth: { type: api_key, query: jwt, value: … }',
+    ],
+  ],
+  [
     'a url with a fragment',
     'connections: { a: { url: "http://a/#x" } }',
     ['1:26: connections.a.url: must not contain a fragment (#…)'],
@@ -423,6 +431,27 @@ t.test('an mcpServers file: http entries become connections whose headers are se
   });
   t.notOk(document.connections?.['My-CRM']?.headers.accept, 'the gateway writes Accept itself');
   t.match(document.connections?.off, { enabled: false, headers: { authorization: { value: 'Basic dTpw' } } });
+});
+
+t.test('an mcpServers file: a key in a URL is authentication where it is the only one', async (t) => {
+  const read = (entry: object) =>
+    documentOf(JSON.stringify({ mcpServers: { a: entry } }), parseMcpServers).connections?.a;
+  t.match(read({ url: 'https://a/mcp?x=1&apiKey=s3%2Bcret&y=%7E' }), {
+    url: 'https://a/mcp?x=1&y=%7E',
+    auth: { type: 'api_key', query: 'apiKey', value: { value: 's3+cret' } },
+  });
+  t.match(read({ serverUrl: `https://a/mcp?key=\${CRM_TOKEN}`, headers: { 'X-Plain': '1' } }), {
+    url: 'https://a/mcp',
+    auth: { type: 'api_key', query: 'key', value: { value: 'crm-token-0123456789', ref: { env: 'CRM_TOKEN' } } },
+  });
+  const refused = (entry: object) => problemsOf(JSON.stringify({ mcpServers: { a: entry } }), parseMcpServers);
+  const sentence = (name: string) =>
+    new RegExp(`^c.yaml:1:\\d+: mcpServers.a.url: must not carry the secret "${name}".*query: ${name}, value`);
+  const url = 'https://a/mcp?access_token=s3cret';
+  t.match(refused({ url, headers: { Authorization: 'Bearer x' } }), [sentence('access_token')]);
+  t.match(refused({ url, headers: { 'X-Api-Key': 'x' } }), [sentence('access_token')]);
+  t.match(refused({ url: `${url}&token=b` }), [sentence('access_token')]);
+  t.notMatch(refused({ url: `${url}&token=b` }).join(), /s3cret/);
 });
 
 t.test('an mcpServers file: what cannot be served is told with its place', async (t) => {
