@@ -3,17 +3,20 @@ import { z } from 'zod';
 import type { AuthConfig, ConnectionConfig, SecretInput } from './document.ts';
 import { checked, description, duration, secret, strict, url } from './fields.ts';
 import { NOT_YET } from './keys.ts';
-import { forwardedHeaderFault, headerNameFault, headerValueFault, secretParameters } from './names.ts';
+import { forwardedHeaderFault, headerNameFault, headerValueFault, passwordFault, secretParameters } from './names.ts';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
 const DAY = 24 * HOUR;
 
-/** A secret that is sent as (part of) a header value. */
-const headerSecret = secret.superRefine((value, context) => {
-  const fault = typeof value === 'string' ? headerValueFault(value) : undefined;
-  if (fault) context.addIssue({ code: 'custom', message: fault });
-});
+/** A secret whose text, where it is written out, passes a check of `names.ts`. */
+const secretText = (check: (text: string) => string | undefined) =>
+  secret.superRefine((value, context) => {
+    const fault = typeof value === 'string' ? check(value) : undefined;
+    if (fault) context.addIssue({ code: 'custom', message: fault });
+  });
+/** One that is sent as (part of) a header value. */
+const headerSecret = secretText(headerValueFault);
 
 const bearer = strict({ type: z.literal('bearer'), token: headerSecret });
 const apiKey = strict({
@@ -32,7 +35,7 @@ const basic = strict({
     .string()
     .min(1)
     .refine((text) => !/[:\p{Cc}]/u.test(text), 'must not contain ":" or control characters'),
-  password: headerSecret,
+  password: secretText(passwordFault),
 });
 
 /** How the gateway authenticates to an upstream. */

@@ -69,8 +69,19 @@ export function forwardedHeaderFault(name: string): string | undefined {
   return headerNameFault(name)?.replace(/ and cannot be (set|configured)$/, ' and is never forwarded');
 }
 
-/** Header values are visible text: no line breaks or other control characters (RFC 9110 §5.5). */
+/**
+ * Header values are printable ASCII and tabs: line breaks end a header, and what any other character becomes depends on
+ * who reads it (RFC 9110 §5.5); HTTP clients refuse to send most of them.
+ */
 export function headerValueFault(value: string): string | undefined {
+  const fault = passwordFault(value);
+  if (fault !== undefined) return fault;
+  if (/[^\t\x20-\x7e]/.test(value)) return 'must be printable ASCII: no other character can be sent in a header';
+  return undefined;
+}
+
+/** A password is sent encoded (RFC 7617), so it may have any characters; control characters are slips. */
+export function passwordFault(value: string): string | undefined {
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) return 'must not contain line breaks or control characters';
   if (value !== value.trim()) return 'must not begin or end with white space';
   return undefined;

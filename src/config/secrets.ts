@@ -11,7 +11,7 @@ import type {
   SecretReference,
 } from './document.ts';
 import { REDACTED } from './document.ts';
-import { headerValueFault, isSecretHeader } from './names.ts';
+import { headerValueFault, isSecretHeader, passwordFault } from './names.ts';
 import type { Problem } from './problems.ts';
 import { pathText } from './problems.ts';
 
@@ -183,7 +183,7 @@ export function resolveConnection(
   const value = mapSecrets(connection, (secret, pointer) =>
     attempt(pointerSteps(pointer), secret, () => {
       const resolved = withValue(secret, sources);
-      const fault = pointer === '/tls/key' ? undefined : headerValueFault(resolveSecret(resolved, sources));
+      const fault = faultOf(pointer, resolveSecret(resolved, sources));
       if (fault) throw new SecretError(fault);
       return resolved;
     }),
@@ -195,6 +195,11 @@ export function resolveConnection(
   };
   const tls = value.tls && { ...value.tls, ...pem('ca'), ...pem('cert') };
   return problems.length > 0 ? { problems } : { value: { ...value, ...(tls && { tls }) } };
+}
+
+function faultOf(pointer: string, value: string): string | undefined {
+  if (pointer === '/tls/key') return undefined;
+  return pointer === '/auth/password' ? passwordFault(value) : headerValueFault(value);
 }
 
 function pemText(path: string, sources: SecretSources): string {

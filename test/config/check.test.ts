@@ -95,7 +95,7 @@ t.test('references are resolved with all that is missing told at once, and no se
     if (path === '/key') return 'from-file\n';
     throw Object.assign(new Error('no'), { code: 'ENOENT' });
   };
-  const env = { TOKEN: 'from-env', EMPTY: '', LINES: 'a\nb', SHORT: 'short' };
+  const env = { TOKEN: 'from-env', EMPTY: '', LINES: 'a\nb', EURO: '5€', SHORT: 'short' };
   const one = (config: object): ConnectionConfig => connectionSchema.parse({ url: 'http://a', ...config });
   const sources = { env, readFile: file };
 
@@ -112,7 +112,7 @@ t.test('references are resolved with all that is missing told at once, and no se
 
   const bad = one({
     auth: { type: 'bearer', token: { env: 'NOPE' } },
-    headers: { a: { env: 'EMPTY' }, b: { file: '/nope' }, c: { env: 'LINES' } },
+    headers: { a: { env: 'EMPTY' }, b: { file: '/nope' }, c: { env: 'LINES' }, d: { env: 'EURO' } },
     tls: { ca: '/nope.pem' },
   });
   t.same(resolveConnection(bad, sources, ['connections', 'x']), {
@@ -120,10 +120,17 @@ t.test('references are resolved with all that is missing told at once, and no se
       { path: 'connections.x.headers.a', message: 'environment variable EMPTY is empty' },
       { path: 'connections.x.headers.b', message: 'cannot read /nope: ENOENT' },
       { path: 'connections.x.headers.c', message: 'must not contain line breaks or control characters' },
+      {
+        path: 'connections.x.headers.d',
+        message: 'must be printable ASCII: no other character can be sent in a header',
+      },
       { path: 'connections.x.auth.token', message: 'environment variable NOPE is not set' },
       { path: 'connections.x.tls.ca', message: 'cannot read /nope.pem: ENOENT' },
     ],
   });
+
+  const passwords = one({ auth: { type: 'basic', username: 'ü', password: { env: 'EURO' } } });
+  t.match(resolveConnection(passwords, sources), { value: { auth: { password: { value: '5€' } } } }, 'sent encoded');
 
   // The admin API reads no files: whoever has the admin token need not have the machine.
   const remote = resolveConnection(one({ auth: { type: 'bearer', token: { file: '/key' } }, tls: { ca: '/ca.pem' } }), {

@@ -228,6 +228,15 @@ const BAD: [string, string, string[]][] = [
     ['1:52: connections.a.headers.x-a: must not contain line breaks or control characters'],
   ],
   [
+    'text that no header can carry',
+    'connections:\n  a: { url: http://a, headers: { x-a: "5€" } }\n  b: { url: http://b, auth: { type: bearer, token: "ключ" } }\n  c: { url: http://c, auth: { type: api_key, header: x-k, value: "é" } }\n  d: { url: http://d, auth: { type: basic, username: ü, password: "é€" } }',
+    [
+      '2:39: connections.a.headers.x-a: must be printable ASCII: no other character can be sent in a header',
+      '3:52: connections.b.auth.token: must be printable ASCII: no other character can be sent in a header',
+      '4:66: connections.c.auth.value: must be printable ASCII: no other character can be sent in a header',
+    ],
+  ],
+  [
     'forwarding credentials',
     'connections: { a: { url: http://a, forward: [x-a, Authorization] } }',
     [
