@@ -54,9 +54,13 @@ export function prepareEnvoy(run: EnvoyRun): { command: string; args: string[] }
   return { command: run.path, args: [...args, '--drain-time-s', '1', '--log-level', run.logLevel] };
 }
 
+/** What Envoy, or a wrapper that ENVOY_PATH names, may need of our environment. Secrets are in the rest of it. */
+const ENVOY_ENVIRONMENT = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH'];
+
 /** Envoy on a leash: without hot restart, it does not ask the kernel to end it with its parent. */
 export function startEnvoy({ command, args }: { command: string; args: string[] }): Running {
-  const envoy = startOnLeash(command, args, { stderr: 'inherit' });
+  const env = Object.fromEntries(ENVOY_ENVIRONMENT.map((name) => [name, process.env[name]]));
+  const envoy = startOnLeash(command, args, { env, stderr: 'inherit' });
   return {
     pid: envoy.pid,
     ended: envoy.ended.then(({ code, bySignal }) => ({

@@ -113,11 +113,17 @@ t.test('from nothing to the first call, and nothing left behind', async (t) => {
   t.strictSame(processesOf(dataDir), []);
   t.notOk(existsSync(join(dataDir, 'up.json')));
 
-  const second = up(t, dataDir);
+  const secretKey = readFileSync(join(dataDir, 'secret-key'), 'utf8').trim();
+  const secrets = { SALLYPORT_ADMIN_TOKEN: 'chosen-admin-token', SALLYPORT_SECRET_KEY: secretKey, CRM_TOKEN: 's3cret' };
+  const second = up(t, dataDir, undefined, secrets);
   const again = await report(dataDir, second);
   t.equal(again.firstKey, undefined, 'the first key is shown once');
   t.notMatch(second.output(), 'Admin token', 'and so is the admin token');
   await addsUp(again.mcpUrl, firstKey);
+  const environment = (name: string) => readFileSync(`/proc/${children(dataDir)[name]}/environ`, 'utf8');
+  t.match(environment('control-plane'), 'chosen-admin-token');
+  t.match(environment('envoy'), /PATH=/);
+  for (const secret of Object.values(secrets)) t.notMatch(environment('envoy'), secret, 'Envoy is told no secret');
   signal(again.pid, 'SIGTERM');
   t.equal(await second.exited, 0);
 });
@@ -129,7 +135,9 @@ t.test('kill -9 leaves no process behind, and the next start recovers', async (t
   signal(first.child.pid, 'SIGKILL');
   await first.exited;
   // At once, while the children of the first are still ending.
-  const second = up(t, dataDir);
+  const secretKey = readFileSync(join(dataDir, 'secret-key'), 'utf8').trim();
+  const secrets = { SALLYPORT_ADMIN_TOKEN: 'chosen-admin-token', SALLYPORT_SECRET_KEY: secretKey, CRM_TOKEN: 's3cret' };
+  const second = up(t, dataDir, undefined, secrets);
   await eventually('the stale report to go', () => !existsSync(join(dataDir, 'up.json')));
   const { mcpUrl, pid } = await report(dataDir, second);
   await addsUp(mcpUrl, firstKey);
