@@ -194,16 +194,28 @@ async function ensurePartition(database: Database, from: Date, until: Date): Pro
   });
 }
 
-/** Drops the months that are wholly past the retention and deletes what else is. */
-export async function pruneAudit(database: Database, retentionMs: number, now: Date): Promise<void> {
+/**
+ * Drops the months that are wholly past the retention and deletes what else is, `batch` rows at a time: no statement
+ * takes longer than a query may.
+ */
+export async function pruneAudit(database: Database, retentionMs: number, now: Date, batch = 10_000): Promise<void> {
+  const { kysely } = database;
   const cutoff = new Date(now.getTime() - retentionMs);
-  const lastWholeMonth = partitionName(new Date(Date.UTC(cutoff.getUTCFullYear(), cutoff.getUTCMonth(), 1)));
+  const cutMonth = partitionName(new Date(Date.UTC(cutoff.getUTCFullYear(), cutoff.getUTCMonth(), 1)));
   const { rows } = await sql<{ name: string }>`
     select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'audit_events'::regclass and c.relname ~ '^audit_events_[0-9]{4}_[0-9]{2}$'
-    and c.relname < ${lastWholeMonth}`.execute(database.kysely);
-  for (const { name } of rows) await sql`drop table if exists ${sql.id(name)}`.execute(database.kysely);
-  await database.kysely.deleteFrom('audit_events').where('at', '<', cutoff).execute();
+    where i.inhparent = 'audit_events'::regclass and c.relname ~ '^audit_events_([0-9]{4}_[0-9]{2}|default)$'`.execute(
+    kysely,
+  );
+  for (const { name } of rows) {
+    if (name < cutMonth) await sql`drop table if exists ${sql.id(name)}`.execute(kysely);
+    else if (name === cutMonth || name === 'audit_events_default') {
+      const table = sql.id(name);
+      const old = sql`select ctid from ${table} where at < ${cutoff} limit ${batch}`;
+      const remove = sql`delete from ${table} where ctid = any(array(${old}))`;
+      while ((await remove.execute(kysely)).numAffectedRows === BigInt(batch));
+    }
+  }
 }
 
 /** `audit_events_2026_11`: sorts by time. */

@@ -136,9 +136,10 @@ t.test('months get their partition, early rows move into it, and old months go a
   t.equal((await database.pool.query('select 1 from audit_events_default')).rowCount, 0);
   await insertAuditEvents(database, [row({ at: '2026-12-31T23:59:59.999Z', subject: 'december' })]);
   t.equal((await database.pool.query('select 1 from audit_events_2026_12')).rowCount, 1);
-  await insertAuditEvents(database, [row({ at: '2020-01-01T00:00:00.000Z', subject: 'ancient' })]);
+  const ancient = { at: '2020-01-01T00:00:00.000Z', subject: 'ancient' };
+  await insertAuditEvents(database, [row(ancient), row(ancient), row(ancient)]);
 
-  await pruneAudit(database, 10 * 86_400_000, new Date('2026-12-20T00:00:00Z'));
+  await pruneAudit(database, 10 * 86_400_000, new Date('2026-12-20T00:00:00Z'), 1);
   t.strictSame(await partitions(), ['audit_events_2026_12', 'audit_events_default']);
   t.strictSame(
     (await all()).map(({ subject }) => subject),
