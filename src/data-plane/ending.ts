@@ -1,7 +1,7 @@
 import type { Verdict } from '../exchange/problem.ts';
 import type { ProcessingResponse } from '../wire.ts';
 
-/** Sends a reply to Envoy. `isLast`: Envoy will ask nothing more of this exchange, so the stream may end with it. */
+/** Sends a reply to Envoy. `isLast`: with it the response is complete, so the stream may end. */
 export type Write = (message: ProcessingResponse | Buffer, isLast: boolean) => void;
 
 /** How an exchange ended, as far as its audit row wants to know. */

@@ -102,7 +102,9 @@ export class ResponseSide {
   /** Edge answers, and what Envoy refused by itself before an upstream was chosen. */
   private onOtherAnswer(headers: HeaderMap, local: string | undefined, isLast: boolean): void {
     this.mode = this.isDuplex && !isLast ? 'passing' : 'none';
-    this.mouth.write(reply.continueResponse(headers, this.isDuplex ? 'as chosen' : 'none'), this.mode === 'none');
+    // Not the last word, though nothing more will be asked: the body is still on its way, and Envoy would reset a stream
+    // that we end before it (many resets, and Node's HTTP/2 drops the whole connection).
+    this.mouth.write(reply.continueResponse(headers, this.isDuplex ? 'as chosen' : 'none'), false);
     if (this.edgeBytes !== undefined && this.status === 200) {
       this.mouth.record({ verdict: 'allowed', httpStatus: this.status, bytesOut: this.edgeBytes });
     } else {

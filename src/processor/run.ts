@@ -103,6 +103,9 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
     'Upstream sessions this worker remembers',
     () => upstreamSessions.cached,
   );
+  meters.gauge('sallyport_feed_age_ms', 'Since configuration, keys and sessions were last read', () =>
+    feed.feedAgeMs(),
+  );
   meters.gauge('sallyport_revision', 'Configuration revision in force', () => feed.snapshot()?.revision ?? 0);
 
   // Envoy's health check connects to the socket: it opens only when there is something to serve.
