@@ -103,7 +103,7 @@ t.test('parts die under load', async (t) => {
 });
 
 t.test('thousands of calls at 64 connections, and not one fails', async (t) => {
-  const description = 'd'.repeat(200);
+  const description = 'd'.repeat(1500);
   const tools = ['echo', ...Array.from({ length: 200 }, (_, i) => `tool_${i}`)];
   const upstream = await startUpstream(t, {
     tools: tools.map((name) => ({ name, description, inputSchema: { type: 'object' } })),
@@ -120,7 +120,7 @@ t.test('thousands of calls at 64 connections, and not one fails', async (t) => {
   t.same(load.failures, []);
   const { done } = load;
   // Lists that leave by the edge service, and what is answered at once: every kind of exchange there is.
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 10; round++) {
     const lists = await Promise.all(sessions.map((session) => session.tools()));
     t.ok(lists.every((names) => names.length === tools.length));
   }
