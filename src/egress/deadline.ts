@@ -11,11 +11,13 @@ export interface Deadline {
 /** `ms`: milliseconds from now. `parent`: ends the work early. */
 export function startDeadline(ms: number, parent?: AbortSignal): Deadline {
   const controller = new AbortController();
-  const give = (): void => controller.abort(parent?.reason);
-  const timer = setTimeout(
-    () => controller.abort(new DOMException(`no answer within ${ms / 1000} s`, 'TimeoutError')),
-    ms,
-  );
+  const timer = setTimeout(() => {
+    controller.abort(new DOMException(`no answer within ${ms / 1000} s`, 'TimeoutError'));
+  }, ms);
+  const give = (): void => {
+    clearTimeout(timer);
+    controller.abort(parent?.reason);
+  };
   if (parent?.aborted === true) give();
   else parent?.addEventListener('abort', give, { once: true });
   return {
