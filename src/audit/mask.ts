@@ -1,25 +1,7 @@
 /** Masks what must not be kept of recorded arguments: values of telling keys, at any depth, and what is too long. */
+import { isTellingName, plainName } from '../config/telling-names.ts';
 import { skipSpace, skipString, skipValue, stringAt } from '../mcp/json.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
-
-/** Key names (lower case, separators removed) whose values are never recorded, and endings that tell as much. */
-const EXACT = new Set(['auth', 'jwt', 'pass', 'pin', 'pwd', 'secrets', 'tokens']);
-const ENDINGS = [
-  'password',
-  'passwd',
-  'passphrase',
-  'secret',
-  'token',
-  'apikey',
-  'apikeys',
-  'accesskey',
-  'privatekey',
-  'authorization',
-  'connectionstring',
-  'credential',
-  'credentials',
-  'cookie',
-];
 
 const MASK = '"[REDACTED]"';
 /** More than this is not kept; its digest stands for it. */
@@ -73,13 +55,13 @@ const MAX_JUDGED = 10_000;
 function tellingKeys(redactKeys: readonly string[]): (key: string) => boolean {
   let judge = judges.get(redactKeys);
   if (judge === undefined) {
-    const extra = new Set(redactKeys.map(normal));
+    const extra = new Set(redactKeys.map(plainName));
     const known = new Map<string, boolean>();
     judge = (key) => {
       let isTelling = known.get(key);
       if (isTelling === undefined) {
-        const name = normal(key);
-        isTelling = extra.has(name) || EXACT.has(name) || ENDINGS.some((word) => name.endsWith(word));
+        const name = plainName(key);
+        isTelling = extra.has(name) || isTellingName(name);
         if (known.size >= MAX_JUDGED) known.clear();
         known.set(key, isTelling);
       }
@@ -89,5 +71,3 @@ function tellingKeys(redactKeys: readonly string[]): (key: string) => boolean {
   }
   return judge;
 }
-
-const normal = (key: string): string => key.toLowerCase().replace(/[-_. ]/g, '');

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { toldToStop } from '../runtime/told-to-stop.ts';
 import { port, wholeNumber } from './arguments.ts';
 import { UsageError } from './failure.ts';
 import type { GlobalOptions } from './session.ts';
@@ -148,16 +149,6 @@ function demo(program: Command): void {
       await server.close();
       process.exit(0);
     });
-}
-
-/** A signal, the supervisor's word, or the end of the supervisor. */
-function toldToStop(): Promise<void> {
-  return new Promise((stop) => {
-    for (const event of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.once(event, () => stop());
-    process.on('message', (message) => {
-      if ((message as { type?: unknown } | null)?.type === 'stop') stop();
-    });
-  });
 }
 
 const absolute = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(path));

@@ -4,19 +4,12 @@
  */
 
 import { z } from 'zod';
-import type {
-  ConfigDocument,
-  ConnectionConfig,
-  NamespaceConfig,
-  PersonaConfig,
-  SecretInput,
-  SettingsConfig,
-} from './document.ts';
+import type { ConfigDocument, ConnectionConfig, NamespaceConfig, PersonaConfig, SecretInput } from './document.ts';
 import { date, role, strict } from './fields.ts';
 import { connectionNameFault, namespaceNameFault, plainNameFault } from './names.ts';
 import type { PlacedProblem, Problem } from './problems.ts';
 import { pathText, toProblem, validate } from './problems.ts';
-import { configFileSchema, connectionSchema, namespaceSchema, personaSchema, settingsSchema } from './schema.ts';
+import { configFileSchema, connectionSchema, namespaceSchema, personaSchema } from './schema.ts';
 import { mapSecrets, pointerSteps } from './secrets.ts';
 
 export type Parsed<T> = { readonly value: T } | { readonly problems: readonly Problem[] };
@@ -40,10 +33,6 @@ export function parseNamespaceBody(json: unknown): Parsed<Named<NamespaceConfig>
 
 export function parsePersonaBody(json: unknown): Parsed<Named<PersonaConfig>> {
   return parseNamed(json, personaSchema, plainNameFault);
-}
-
-export function parseSettingsBody(json: unknown): Parsed<SettingsConfig> {
-  return told(validate(settingsSchema, json));
 }
 
 /** A new key: the gateway makes the secret. */

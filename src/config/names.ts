@@ -2,6 +2,7 @@
  * What may be a name: of a connection, namespace, persona or key, and of a header that a connection sends or lets
  * through. Each function returns what is wrong as a sentence fragment that follows the name, or `undefined`.
  */
+import { isTellingName, plainName } from './telling-names.ts';
 
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?$/;
 const SHAPE = 'is not a valid name: use 1 to 40 letters, digits, "_", "-" or ".", with a letter or digit at both ends';
@@ -92,31 +93,13 @@ export function isSecretHeader(name: string): boolean {
   return /auth|token|key|secret|cookie|passw|credential|signature/i.test(name);
 }
 
-/** Names (lower case, separators removed) whose values are secrets, and endings that tell as much. */
-const TELLING = new Set(['auth', 'jwt', 'pass', 'pin', 'pwd', 'secrets', 'tokens']);
-const TELLING_ENDINGS = [
-  'password',
-  'passwd',
-  'passphrase',
-  'secret',
-  'token',
-  'apikey',
-  'apikeys',
-  'accesskey',
-  'privatekey',
-  'authorization',
-  'connectionstring',
-  'credential',
-  'credentials',
-  'cookie',
-];
 /** What only a URL would call so: signed links, and the keys of large APIs. */
 const TELLING_PARAMETERS = new Set(['key', 'sig', 'signature', 'subscriptionkey']);
 
 /** Whether a query parameter of this name carries a secret. */
 export function isSecretParameter(name: string): boolean {
-  const plain = name.toLowerCase().replace(/[-_. ]/g, '');
-  return TELLING.has(plain) || TELLING_PARAMETERS.has(plain) || TELLING_ENDINGS.some((word) => plain.endsWith(word));
+  const plain = plainName(name);
+  return isTellingName(plain) || TELLING_PARAMETERS.has(plain);
 }
 
 /** Query parameters of a URL that carry secrets: a URL is shown to whoever may see the connection. */

@@ -1,3 +1,4 @@
+import { toldToStop } from '../runtime/told-to-stop.ts';
 import { type ControlPlaneOptions, startControlPlane } from './start.ts';
 
 /**
@@ -5,15 +6,7 @@ import { type ControlPlaneOptions, startControlPlane } from './start.ts';
  * SIGTERM, SIGINT, `{ type: 'stop' }`, or the end of the channel, which is the end of the supervisor.
  */
 export async function runControlPlane(options: Omit<ControlPlaneOptions, 'tell'>): Promise<void> {
-  const told = new Promise<'stop'>((resolve) => {
-    const stop = () => resolve('stop');
-    process.once('SIGTERM', stop);
-    process.once('SIGINT', stop);
-    process.once('disconnect', stop);
-    process.on('message', (message) => {
-      if ((message as { type?: unknown } | null)?.type === 'stop') stop();
-    });
-  });
+  const told = toldToStop().then(() => 'stop' as const);
   const tell = (message: object) => {
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   };

@@ -2,12 +2,11 @@
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problemBody } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
-import { ROUTE_HEADER } from '../snapshot/revision.ts';
+import { EDGE_ROUTE, ROUTE_HEADER } from '../snapshot/revision.ts';
 import { BodySendMode, encodeProcessingResponse, HeaderSendMode, type ProcessingResponse, struct } from '../wire.ts';
 import { type HeaderMap, headersToRemove, isEnvoys, responseHeadersToRemove } from './headers.ts';
 
-/** The value of the route header that leads to the processors' own HTTP service. */
-export const EDGE_ROUTE = 'edge';
+/** Says which answer is meant, on the way to the edge service. */
 export const ANSWER_HEADER = 'x-sallyport-answer';
 
 type SetHeader = { readonly header: { readonly key: string; readonly raw_value: Buffer } };

@@ -1,12 +1,12 @@
 /** The way back: what an upstream (or Envoy in its place) answered, restored for the client and read for the audit. */
 
-import { LOCAL_REPLY_HEADER } from '../egress/egress.ts';
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
 import { parseResponse } from '../mcp/response.ts';
 import { type Repeated, repeatCall } from '../routing/repeat.ts';
+import { LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import type { HeaderMap } from './headers.ts';

@@ -4,7 +4,7 @@
  */
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { ROUTE_HEADER } from '../snapshot/revision.ts';
+import { LOCAL_REPLY_HEADER, ROUTE_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 
 export interface EgressRequest {
@@ -25,9 +25,6 @@ export interface EgressResponse {
 
 /** The upstream could not be asked: refused, reset, timed out, aborted. */
 export class EgressError extends Error {}
-
-/** What Envoy's own answers carry, and nothing that comes from an upstream does. */
-export const LOCAL_REPLY_HEADER = 'x-sallyport-local-reply';
 
 export interface Egress {
   send(connection: Pick<Connection, 'route' | 'url' | 'path'>, request: EgressRequest): Promise<EgressResponse>;

@@ -13,6 +13,7 @@ import { createEgress } from '../egress/egress.ts';
 import { KeyRing } from '../identity/key-ring.ts';
 import { packageVersion } from '../package-root.ts';
 import { socketsIn } from '../runtime/sockets.ts';
+import { toldToStop } from '../runtime/told-to-stop.ts';
 import { createSessionIds } from '../sessions/session-id.ts';
 import { createSessionStore } from '../sessions/store.ts';
 import { Tombstones } from '../sessions/tombstones.ts';
@@ -117,7 +118,7 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
   process.send?.({ type: 'ready' });
   log.info({ address }, 'processor serves');
 
-  await stopRequested();
+  await toldToStop();
   log.info('processor stops');
   await server.close(DRAIN_MS);
   await edge?.close();
@@ -131,18 +132,6 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
 async function freshEdge(path: string, world: World): ReturnType<typeof startEdge> {
   await rm(path, { force: true });
   return startEdge(path, world);
-}
-
-/** SIGTERM, SIGINT, the supervisor's word or its disappearance. */
-function stopRequested(): Promise<void> {
-  return new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve());
-    process.once('SIGINT', () => resolve());
-    process.once('disconnect', () => resolve());
-    process.on('message', (message) => {
-      if ((message as { type?: unknown }).type === 'stop') resolve();
-    });
-  });
 }
 
 /** Design rule 10: the listener's own address, and localhost where it listens on loopback. */

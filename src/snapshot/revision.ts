@@ -31,3 +31,12 @@ export const routeName = (tenant: string, connection: string): string => `${tena
 
 /** The header that chooses a connection's route. Stripped from whatever a client sends. */
 export const ROUTE_HEADER = 'x-sallyport-route';
+
+/** The route that leads to the processors' own HTTP service instead of a connection. Those hold a slash. */
+export const EDGE_ROUTE = 'edge';
+
+/**
+ * Says that Envoy itself answered, and why: `FLAGS details` (`UF upstream_reset_before_response_started{…}`). Nothing that
+ * comes from an upstream carries it.
+ */
+export const LOCAL_REPLY_HEADER = 'x-sallyport-local-reply';

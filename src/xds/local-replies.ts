@@ -1,3 +1,4 @@
+import { LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import { typeUrl } from './type-urls.ts';
 
 /**
@@ -43,9 +44,6 @@ export function localReplies(maxRequestBytes: number, maxHeaderKb: number): obje
 
 /** On the egress listener: Envoy's text as it is, only recognisable. */
 export const recognisableReplies = (): object => ({ mappers: [{ filter: ANY, ...marked }] });
-
-/** Says that Envoy itself answered, and why: `FLAGS details` (`UF upstream_reset_before_response_started{…}`). */
-export const LOCAL_REPLY_HEADER = 'x-sallyport-local-reply';
 
 const marked = {
   headers_to_add: [

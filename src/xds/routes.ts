@@ -1,8 +1,7 @@
-import { type ConnectionRevision, ROUTE_HEADER } from '../snapshot/revision.ts';
+import { type ConnectionRevision, EDGE_ROUTE, LOCAL_REPLY_HEADER, ROUTE_HEADER } from '../snapshot/revision.ts';
 import type { PlainResource } from '../wire.ts';
 import { EDGE_CLUSTER } from './bootstrap.ts';
 import { bufferLimit } from './listeners.ts';
-import { LOCAL_REPLY_HEADER } from './local-replies.ts';
 import { duration, KIND_TYPE } from './type-urls.ts';
 
 export interface RouteTarget {
@@ -13,7 +12,7 @@ export interface RouteTarget {
 
 /** Routes of the MCP listener: by our header to a connection or to the processor's own HTTP service, else refused. */
 export function mcpRoutes(targets: readonly RouteTarget[], maxRequestBytes: number): PlainResource {
-  const edge = byHeader('edge', { cluster: EDGE_CLUSTER, timeout: '15s' });
+  const edge = byHeader(EDGE_ROUTE, { cluster: EDGE_CLUSTER, timeout: '15s' });
   const routes = targets.map(({ route, connection }) => {
     const { timeoutMs } = connection.config;
     // The whole-call limit holds for a streamed answer too. The idle limit only catches what outlives the upstream's
