@@ -46,6 +46,7 @@ function initialize(exchange: Exchange, world: World): StepResult {
     binding: principal.binding,
     protocolVersion,
     clientName: clientName(exchange),
+    capabilities: '{}',
   });
   exchange.session = session;
   const result = {

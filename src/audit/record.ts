@@ -63,7 +63,7 @@ export interface Outcome {
 }
 
 export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
-  const { envelope, tool, session, principal, decision, connection } = exchange;
+  const { envelope, target, session, client, principal, decision, connection } = exchange;
   const argumentBytes =
     envelope?.arguments === undefined
       ? undefined
@@ -80,15 +80,15 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
     session_id: session?.id ?? null,
     subject: principal?.subject ?? null,
     auth_method: principal?.method ?? null,
-    client_name: session?.clientName ?? null,
+    client_name: client?.clientName ?? session?.clientName ?? null,
     persona: exchange.persona?.name ?? null,
     method: (envelope === undefined ? `HTTP ${exchange.head.method}` : envelope.method || 'response').slice(0, 200),
     connection: connection?.name ?? null,
     connection_kind: connection === undefined ? null : 'mcp',
     // The name that was asked for, also where there is no such tool.
-    tool: isCall ? (tool?.wireName ?? envelope.name?.slice(0, 200) ?? null) : null,
-    upstream_tool: tool?.tool.name ?? null,
-    definition_digest: tool?.tool.digest ?? null,
+    tool: target?.wireName.slice(0, 500) ?? (isCall ? (envelope.name?.slice(0, 200) ?? null) : null),
+    upstream_tool: target?.upstreamName.slice(0, 500) ?? null,
+    definition_digest: target?.item?.digest ?? null,
     arguments: isCall ? recorded(argumentBytes, audit.record.arguments, audit) : null,
     arguments_sha256: isCall ? digestOf(argumentBytes, audit.record.arguments) : null,
     result: recorded(outcome.result, audit.record.results, audit),

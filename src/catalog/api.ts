@@ -20,7 +20,7 @@ import { mintInternalToken } from '../identity/internal-token.ts';
 import { findKey } from '../identity/store.ts';
 import { skipSpace, walkObject } from '../mcp/json.ts';
 import { decide } from '../policy/decide.ts';
-import type { NamespaceTool } from '../snapshot/snapshot.ts';
+import type { NamespaceItem } from '../snapshot/snapshot.ts';
 
 /** `tools`: what the upstreams offer, under the names that agents see, and calling one. */
 export function toolsApi(context: AdminContext): Api {
@@ -123,7 +123,7 @@ const selection = {
 async function select(
   context: AdminContext,
   wanted: { namespace: string; connection?: string | undefined; persona?: string | undefined },
-): Promise<NamespaceTool[]> {
+): Promise<NamespaceItem[]> {
   const { tenant } = await compileWorld(context);
   const namespace = tenant.namespaces.get(wanted.namespace);
   if (namespace === undefined) throw notFound('namespace', wanted.namespace);
@@ -137,7 +137,7 @@ async function select(
 }
 
 /** A hit in the name says three times as much as one in the description; a word that hits nowhere rules out. */
-function score({ wireName, tool }: NamespaceTool, words: readonly string[]): number {
+function score({ wireName, item: tool }: NamespaceItem, words: readonly string[]): number {
   const { title, description } = JSON.parse(tool.definition) as { title?: unknown; description?: unknown };
   const prose = `${title ?? ''} ${description ?? ''}`.toLowerCase();
   const name = wireName.toLowerCase();
@@ -145,7 +145,7 @@ function score({ wireName, tool }: NamespaceTool, words: readonly string[]): num
   return hits.includes(0) ? 0 : hits.reduce((sum, hit) => sum + hit, 0);
 }
 
-function shown({ wireName, connection, tool }: NamespaceTool) {
+function shown({ wireName, connection, item: tool }: NamespaceItem) {
   const { name: _, ...definition } = JSON.parse(tool.definition) as Record<string, unknown>;
   return { name: wireName, connection: connection.name, upstreamName: tool.name, digest: tool.digest, ...definition };
 }

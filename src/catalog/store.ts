@@ -32,7 +32,7 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
       return;
     }
     const known = await client.query<{ name: string; digest: string }>(
-      'select name, digest from catalog_tools where connection_id = $1 order by position',
+      "select name, digest from catalog_items where connection_id = $1 and kind = 'tools' order by position",
       [connection.id],
     );
     const tools = uniqueByName(found.tools).map((tool) => ({ ...tool, digest: digestOf(tool.definition) }));
@@ -40,10 +40,10 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
       known.rows.length === tools.length &&
       known.rows.every((row, i) => row.name === tools[i]?.name && row.digest === tools[i]?.digest);
     if (!same) {
-      await client.query('delete from catalog_tools where connection_id = $1', [connection.id]);
+      await client.query("delete from catalog_items where connection_id = $1 and kind = 'tools'", [connection.id]);
       await client.query(
-        `insert into catalog_tools (connection_id, position, name, definition, digest)
-         select $1, (ordinality - 1)::int, name, definition, digest
+        `insert into catalog_items (kind, connection_id, position, name, definition, digest)
+         select 'tools', $1, (ordinality - 1)::int, name, definition, digest
          from unnest($2::text[], $3::text[], $4::text[]) with ordinality as t(name, definition, digest, ordinality)`,
         [connection.id, tools.map((t) => t.name), tools.map((t) => t.definition), tools.map((t) => t.digest)],
       );

@@ -99,8 +99,9 @@ export async function readStatuses(db: Queryable, tenant: string) {
     .selectAll('catalog_status')
     .select((eb) =>
       eb
-        .selectFrom('catalog_tools')
-        .whereRef('catalog_tools.connection_id', '=', 'catalog_status.connection_id')
+        .selectFrom('catalog_items')
+        .whereRef('catalog_items.connection_id', '=', 'catalog_status.connection_id')
+        .where('kind', '=', 'tools')
         .select((inner) => inner.fn.countAll<number>().as('count'))
         .as('tools'),
     )

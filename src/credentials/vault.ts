@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 
 /**
  * Encryption of everything Sallyport must be able to read back: upstream secrets at rest, and the tokens it hands
@@ -12,6 +12,11 @@ export interface Vault {
   open(ciphertext: Buffer, keyId: string, context: string): Buffer;
   /** Like `seal`, for what travels through clients: one base64url string, key id inside. */
   sealToken(plain: Buffer, context: string): string;
+  /**
+   * Like `sealToken`, but the same content gives the same token: for identifiers that a client compares (task ids, ids of
+   * an upstream's requests). It tells no more than that two are equal. The nonce is a MAC of the content (RFC 5297's idea).
+   */
+  sealStable(plain: Buffer, context: string): string;
   /** The token's content, or undefined for whatever this vault did not seal. Takes microseconds either way. */
   openToken(token: string, context: string): Buffer | undefined;
   /** Id of the key that seals; rows under another id want sealing again. */
@@ -34,6 +39,7 @@ interface KeyPair {
   readonly id: string;
   readonly atRest: Buffer;
   readonly tokens: Buffer;
+  readonly nonces: Buffer;
 }
 
 /** `secretKeys` is SALLYPORT_SECRET_KEY: one key or `new,old,…`, each 32 bytes as hex or base64. The first seals. */
@@ -45,7 +51,10 @@ export function createVault(secretKeys: string): Vault {
 
   return {
     keyId: newest.id,
-    seal: (plain, context) => ({ ciphertext: encrypt(newest.atRest, plain, context), keyId: newest.id }),
+    seal: (plain, context) => ({
+      ciphertext: encrypt(newest.atRest, plain, context, randomBytes(NONCE)),
+      keyId: newest.id,
+    }),
     open(ciphertext, keyId, context) {
       const pair = byId.get(keyId);
       if (pair === undefined) {
@@ -61,7 +70,13 @@ export function createVault(secretKeys: string): Vault {
       );
     },
     sealToken: (plain, context) =>
-      Buffer.concat([newestId, encrypt(newest.tokens, plain, context)]).toString('base64url'),
+      Buffer.concat([newestId, encrypt(newest.tokens, plain, context, randomBytes(NONCE))]).toString('base64url'),
+    sealStable(plain, context) {
+      const mac = createHmac('sha256', newest.nonces).update(`${context}\0`).update(plain).digest();
+      return Buffer.concat([newestId, encrypt(newest.tokens, plain, context, mac.subarray(0, NONCE))]).toString(
+        'base64url',
+      );
+    },
     openToken(token, context) {
       if (token.length < MIN_TOKEN || token.length > MAX_TOKEN) return undefined;
       // Eight characters are the first six bytes: enough to know whose key it names before decoding the rest.
@@ -75,8 +90,7 @@ export function createVault(secretKeys: string): Vault {
   };
 }
 
-function encrypt(key: Buffer, plain: Buffer, context: string): Buffer {
-  const nonce = randomBytes(NONCE);
+function encrypt(key: Buffer, plain: Buffer, context: string, nonce: Buffer): Buffer {
   const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context));
   return Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
 }
@@ -104,6 +118,7 @@ function keyPair(key: Buffer): KeyPair {
       .slice(0, KEY_ID * 2),
     atRest: derive('secrets at rest'),
     tokens: derive('tokens'),
+    nonces: derive('nonces of stable tokens'),
   };
 }
 

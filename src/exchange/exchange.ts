@@ -1,7 +1,10 @@
 /** The vocabulary that every step shares. Knows nothing of Envoy, Postgres or HTTP libraries. */
+import type { ClientCapabilities } from '../mcp/capabilities.ts';
 import type { Envelope } from '../mcp/envelope.ts';
+import type { Era } from '../mcp/revision.ts';
+import type { Edit } from '../mcp/splice.ts';
 import type { Decision } from '../policy/decide.ts';
-import type { Connection, Namespace, NamespaceTool, Persona, Snapshot, Tenant } from '../snapshot/snapshot.ts';
+import type { CatalogItem, Connection, Namespace, Persona, Snapshot, Tenant } from '../snapshot/snapshot.ts';
 import type { Problem } from './problem.ts';
 
 /** Who is calling. */
@@ -23,8 +26,35 @@ export interface Session {
   readonly binding: string;
   readonly protocolVersion: string;
   readonly clientName: string;
+  /** What the client declared in `initialize`: the JSON text of its `capabilities`, or as much of it as is kept. */
+  readonly capabilities: string;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
+}
+
+/** The client's side of one request: of its session (legacy), or as the request describes itself (modern). */
+export interface ClientHop {
+  readonly era: Era;
+  readonly protocolVersion: string;
+  readonly capabilities: ClientCapabilities;
+  /** `name/version`, for the audit. */
+  readonly clientName: string;
+  /** Modern: the log level asked for; without one no `notifications/message` may reach the client. */
+  readonly logLevel: string | undefined;
+}
+
+/** What a request is about, once found: whose it is, and what its owner calls it. */
+export interface Target {
+  readonly connection: Connection;
+  /** What policy judges. `session`: the connection itself (an answer to a request of its own, a log level). */
+  readonly kind: 'tool' | 'prompt' | 'resource' | 'task' | 'session';
+  /** As the client calls it: tool or prompt name, URI, task id. */
+  readonly wireName: string;
+  /** As the upstream calls it. */
+  readonly upstreamName: string;
+  readonly item: CatalogItem | undefined;
+  /** Replacements in the request's bytes that turn the one into the other. */
+  readonly edits: readonly Edit[];
 }
 
 /** The request line and headers, names in lower case. */
@@ -56,7 +86,8 @@ export interface Exchange {
   /** The request body as it came. */
   body?: Buffer;
   envelope?: Envelope;
-  tool?: NamespaceTool;
+  client?: ClientHop;
+  target?: Target;
   connection?: Connection;
   decision?: Decision;
   upstream?: UpstreamCall;

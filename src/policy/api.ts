@@ -75,7 +75,7 @@ async function explain(context: AdminContext, question: Question) {
     allowed: decision.allowed,
     exists: true,
     connection: tool.connection.name,
-    upstreamTool: tool.tool.name,
+    upstreamTool: tool.item.name,
     rule: ruleText(decision),
     list: decision.list ?? null,
     pattern: decision.pattern ?? null,

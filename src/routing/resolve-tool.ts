@@ -7,7 +7,7 @@ import { decide, ruleText } from '../policy/decide.ts';
 export const resolveTool: Step<World> = {
   name: 'resolve tool',
   needs: ['namespace', 'envelope'],
-  gives: ['tool', 'connection'],
+  gives: ['target', 'connection'],
   run(exchange): StepResult {
     const { envelope, namespace } = exchange;
     if (envelope?.name === undefined) return refuse(problems.badParams('tools/call needs params.name, a string'));
@@ -17,18 +17,28 @@ export const resolveTool: Step<World> = {
     }
     const tool = namespace?.tools.get(envelope.name);
     if (tool === undefined) return refuse(problems.noTool(shown(envelope.name), 'no such tool in this namespace'));
-    exchange.tool = tool;
     exchange.connection = tool.connection;
+    exchange.target = {
+      connection: tool.connection,
+      kind: 'tool',
+      wireName: tool.wireName,
+      upstreamName: tool.item.name,
+      item: tool.item,
+      edits:
+        tool.item.name === tool.wireName || envelope.nameSpan === undefined
+          ? []
+          : [{ ...envelope.nameSpan, with: JSON.stringify(tool.item.name) }],
+    };
     return undefined;
   },
 };
 
 export const authorise: Step<World> = {
   name: 'authorise',
-  needs: ['principal', 'tool', 'connection'],
+  needs: ['principal', 'target', 'connection'],
   gives: ['decision'],
   run(exchange): StepResult {
-    const { persona, tool, connection } = exchange;
+    const { persona, target: tool, connection } = exchange;
     if (tool === undefined || connection === undefined) throw new Error('authorise before resolve');
     const decision = decide(persona, tool.wireName, connection.name);
     exchange.decision = decision;

@@ -10,7 +10,7 @@ import type { Connection } from '../snapshot/snapshot.ts';
 
 export const route: Step<World> = {
   name: 'route',
-  needs: ['envelope', 'tool', 'connection', 'session', 'decision'],
+  needs: ['envelope', 'target', 'connection', 'session', 'decision'],
   gives: ['upstream'],
   run(exchange, world): StepResult | Promise<StepResult> {
     const { connection, session } = exchange;
@@ -27,12 +27,9 @@ export const route: Step<World> = {
 };
 
 function prepare(exchange: Exchange, connection: Connection, session: UpstreamSession | undefined): undefined {
-  const { envelope, tool, body } = exchange;
-  if (envelope === undefined || tool === undefined || body === undefined) throw new Error('route before parse');
-  const edits: Edit[] = [];
-  if (tool.tool.name !== tool.wireName && envelope.nameSpan !== undefined) {
-    edits.push({ ...envelope.nameSpan, with: JSON.stringify(tool.tool.name) });
-  }
+  const { envelope, target, body } = exchange;
+  if (envelope === undefined || target === undefined || body === undefined) throw new Error('route before parse');
+  const edits: Edit[] = [...target.edits];
   // Callers that share an upstream session may use the same ids: each call gets its own.
   const mintedId = connection.session === 'pooled' && session !== undefined ? nextId() : undefined;
   if (mintedId !== undefined && envelope.id !== undefined) edits.push({ ...envelope.id, with: mintedId });

@@ -12,7 +12,7 @@ export const SESSION_LIFETIME_MS = 24 * 3600_000;
 
 const CONTEXT = 'mcp-session';
 /** Longer values are no id of ours: refused before any decoding. */
-const MAX_ID_CHARS = 1024;
+const MAX_ID_CHARS = 4096;
 
 export interface SessionIds {
   /** A new session and the value of its Mcp-Session-Id header. */
@@ -52,18 +52,19 @@ type Packed = readonly [
   binding: string,
   version: string,
   client: string,
+  capabilities: string,
   expires: number,
 ];
 
 function pack(session: Session): Packed {
-  const { id, tenant, namespace, binding, protocolVersion, clientName, expiresAt } = session;
-  return [id, tenant, namespace, binding, protocolVersion, clientName, expiresAt];
+  const { id, tenant, namespace, binding, protocolVersion, clientName, capabilities, expiresAt } = session;
+  return [id, tenant, namespace, binding, protocolVersion, clientName, capabilities, expiresAt];
 }
 
 /** Only what this gateway sealed gets here, so its shape is known. */
 function unpack(plain: Buffer): Session {
-  const [id, tenant, namespace, binding, protocolVersion, clientName, expiresAt] = JSON.parse(
+  const [id, tenant, namespace, binding, protocolVersion, clientName, capabilities, expiresAt] = JSON.parse(
     plain.toString('utf8'),
   ) as Packed;
-  return { id, tenant, namespace, binding, protocolVersion, clientName, expiresAt };
+  return { id, tenant, namespace, binding, protocolVersion, clientName, capabilities, expiresAt };
 }

@@ -8,12 +8,13 @@ import type {
   Connection,
   Injection,
   Namespace,
-  NamespaceTool,
+  NamespaceItem,
   Persona,
   Snapshot,
   SnapshotSettings,
   Tenant,
 } from './snapshot.ts';
+import { uriSpace } from './uris.ts';
 import { wireNames } from './wire-names.ts';
 
 export interface SnapshotInput {
@@ -30,9 +31,16 @@ const NOTHING_INJECTED: Injection = { fault: undefined, credentialId: undefined,
 export const EMPTY_CATALOG: Catalog = {
   state: 'pending',
   lastError: undefined,
+  era: 'legacy',
   hasSessions: false,
   protocolVersion: undefined,
+  capabilities: {},
+  instructions: undefined,
+  ttlMs: undefined,
   tools: [],
+  prompts: [],
+  resources: [],
+  templates: [],
 };
 
 export function compileSnapshot(input: SnapshotInput): Snapshot {
@@ -106,12 +114,22 @@ function compileNamespace(
     connection.catalog.tools.map((tool) => ({
       connection: connection.name,
       tool: tool.name,
-      value: { connection, tool },
+      value: { connection, item: tool },
     })),
   );
-  const tools = new Map<string, NamespaceTool>();
+  const tools = new Map<string, NamespaceItem>();
   for (const [wireName, entry] of wireNames(all, prefixing)) tools.set(wireName, { wireName, ...entry.value });
-  return { name, tenant, tools, connections };
+  const none = new Map<string, NamespaceItem>();
+  return {
+    name,
+    tenant,
+    connections,
+    tools,
+    prompts: none,
+    resources: none,
+    templates: none,
+    uris: uriSpace(connections, prefixing),
+  };
 }
 
 const compileLists = (lists: AllowDeny): CompiledAllowDeny => ({

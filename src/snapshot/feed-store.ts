@@ -1,6 +1,7 @@
 /** The feed's SQL: each query is answered by an index and returns nothing when nothing has changed. */
 import type { KeyRecord } from '../identity/key-ring.ts';
 import type { Database } from '../storage/database.ts';
+import { EMPTY_CATALOG } from './compile.ts';
 import type { RevisionDocument } from './revision.ts';
 import type { Catalog } from './snapshot.ts';
 
@@ -82,7 +83,7 @@ export async function catalogsSince(
   );
   if (rows.length === 0) return { changed: [], seq };
   const tools = await pool.query<{ connection_id: string; name: string; definition: string; digest: string }>(
-    'select connection_id, name, definition, digest from catalog_tools where connection_id = any($1) order by connection_id, position',
+    "select connection_id, name, definition, digest from catalog_items where kind = 'tools' and connection_id = any($1) order by connection_id, position",
     [rows.map((row) => row.connection_id)],
   );
   const byConnection = new Map<string, Catalog['tools'][number][]>();
@@ -94,6 +95,7 @@ export async function catalogsSince(
   const changed = rows.map((row) => ({
     connectionId: row.connection_id,
     catalog: {
+      ...EMPTY_CATALOG,
       state: row.state,
       lastError: row.last_error ?? undefined,
       hasSessions: row.has_sessions,

@@ -1,4 +1,5 @@
 import type { AuditConfig } from '../config/document.ts';
+import type { Era } from '../mcp/revision.ts';
 import type { Glob } from '../policy/glob.ts';
 
 /**
@@ -63,12 +64,28 @@ export interface Injection {
 export interface Catalog {
   readonly state: 'pending' | 'ready' | 'unavailable' | 'disabled';
   readonly lastError: string | undefined;
+  /** Which family of revisions the upstream speaks, as last probed. */
+  readonly era: Era;
+  /** It mints session ids (legacy only). */
   readonly hasSessions: boolean;
   readonly protocolVersion: string | undefined;
-  readonly tools: readonly CatalogTool[];
+  /** The upstream's `capabilities`, parsed. */
+  readonly capabilities: Readonly<Record<string, unknown>>;
+  readonly instructions: string | undefined;
+  /** How long its lists may be kept, where it says so (modern `ttlMs`, the smallest of them). Milliseconds. */
+  readonly ttlMs: number | undefined;
+  readonly tools: readonly CatalogItem[];
+  readonly prompts: readonly CatalogItem[];
+  readonly resources: readonly CatalogItem[];
+  readonly templates: readonly CatalogItem[];
 }
 
-export interface CatalogTool {
+/** The four lists of MCP, by their key in a list result but for `resourceTemplates`. */
+export type ItemKind = 'tools' | 'prompts' | 'resources' | 'templates';
+
+/** One definition of an upstream's. */
+export interface CatalogItem {
+  /** Tool or prompt name, resource URI, URI template. */
   readonly name: string;
   /** The definition's JSON text as the upstream sent it. */
   readonly definition: string;
@@ -78,15 +95,30 @@ export interface CatalogTool {
 export interface Namespace {
   readonly name: string;
   readonly tenant: string;
-  /** Every tool of every connection of this namespace, by wire name. */
-  readonly tools: ReadonlyMap<string, NamespaceTool>;
   readonly connections: readonly Connection[];
+  /** Everything of every connection of this namespace, by wire name (or wire URI, or wire template). */
+  readonly tools: ReadonlyMap<string, NamespaceItem>;
+  readonly prompts: ReadonlyMap<string, NamespaceItem>;
+  readonly resources: ReadonlyMap<string, NamespaceItem>;
+  readonly templates: ReadonlyMap<string, NamespaceItem>;
+  readonly uris: UriSpace;
 }
 
-export interface NamespaceTool {
+export interface NamespaceItem {
+  /** What clients of the namespace call it. */
   readonly wireName: string;
   readonly connection: Connection;
-  readonly tool: CatalogTool;
+  readonly item: CatalogItem;
+}
+
+/** Resource URIs of several upstreams in one space, without state: what goes out can be found again when it comes back. */
+export interface UriSpace {
+  /** No URI differs between the two sides: nothing needs to be rewritten. */
+  readonly isIdentity: boolean;
+  /** An upstream's URI or URI template as clients of the namespace see it. */
+  toWire(connection: Connection, uri: string): string;
+  /** Whose it is, and what its owner calls it; undefined: nobody's, or more than one could own it. */
+  fromWire(uri: string): { readonly connection: Connection; readonly uri: string } | undefined;
 }
 
 export interface Persona {

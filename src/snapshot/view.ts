@@ -3,14 +3,14 @@ import { createHash } from 'node:crypto';
 import { stringAt, walkObject } from '../mcp/json.ts';
 import { splice } from '../mcp/splice.ts';
 import { decide } from '../policy/decide.ts';
-import type { Namespace, NamespaceTool, Persona } from './snapshot.ts';
+import type { Namespace, NamespaceItem, Persona } from './snapshot.ts';
 
 /** A page ends before it passes either. */
 const PAGE_BYTES = 1 << 20;
 const PAGE_TOOLS = 1000;
 
 export interface View {
-  readonly tools: readonly NamespaceTool[];
+  readonly tools: readonly NamespaceItem[];
   /** Changes exactly when what the persona sees changes. */
   readonly digest: string;
   /** Each page as `"tools":[…]`, without braces: the cursor is added per answer. */
@@ -64,7 +64,7 @@ const COMMA = Buffer.from(',');
 const END = Buffer.from(']');
 
 /** The definition as the upstream wrote it, with the name the agent will use. */
-function renamed({ tool, wireName }: NamespaceTool): Buffer {
+function renamed({ item: tool, wireName }: NamespaceItem): Buffer {
   const bytes = Buffer.from(tool.definition);
   if (tool.name === wireName) return bytes;
   let edited: Buffer = bytes;

@@ -7,6 +7,7 @@ import type {
   SettingsConfig,
 } from '../config/document.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
+import type { ItemKind } from '../snapshot/snapshot.ts';
 
 /**
  * Rows as the SQL in migrations/ declares them. `bigint` reads as a number (see database.ts); JSON columns read as
@@ -21,9 +22,18 @@ export interface Tables {
   credentials: CredentialsTable;
   api_keys: ApiKeysTable;
   revisions: RevisionsTable;
-  replicas: { id: string; role: string; revision: number; seen_at: Generated<Date> };
+  replicas: { id: string; role: string; revision: number; address: string | null; seen_at: Generated<Date> };
   catalog_status: CatalogStatusTable;
-  catalog_tools: { connection_id: string; position: number; name: string; definition: string; digest: string };
+  catalog_items: {
+    connection_id: string;
+    kind: ItemKind;
+    position: number;
+    name: string;
+    definition: string;
+    digest: string;
+  };
+  session_log_levels: { session_id: string; level: string; expires_at: Date };
+  session_subscriptions: { session_id: string; connection_id: string; uri: string; expires_at: Date };
   upstream_sessions: UpstreamSessionsTable;
   session_tombstones: { session_id: string; tenant_id: string; ended_at: Generated<Date>; expires_at: Date };
   audit_events: AuditEventsTable;

@@ -235,9 +235,9 @@ t.test('personas explain themselves', async (t) => {
     `insert into catalog_status (connection_id, tenant_id, state) select id, tenant_id, 'ready' from connections`,
   );
   await plane.database.pool.query(
-    `insert into catalog_tools (connection_id, position, name, definition, digest)
-     select id, 0, 'get_account', '{"name":"get_account","description":"Reads an account","inputSchema":{"type":"object"}}', 'd1' from connections where name = 'crm'
-     union all select id, 1, 'delete_account', '{"name":"delete_account","inputSchema":{"type":"object"}}', 'd2' from connections where name = 'crm'`,
+    `insert into catalog_items (kind, connection_id, position, name, definition, digest)
+     select 'tools', id, 0, 'get_account', '{"name":"get_account","description":"Reads an account","inputSchema":{"type":"object"}}', 'd1' from connections where name = 'crm'
+     union all select 'tools', id, 1, 'delete_account', '{"name":"delete_account","inputSchema":{"type":"object"}}', 'd2' from connections where name = 'crm'`,
   );
   const ask = (principal: string, tool: string, more = '') =>
     call('GET', `/personas/explain?principal=${principal}&tool=${tool}${more}`);

@@ -214,7 +214,7 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     await Promise.all([refresh, removal]);
     await storeCatalog(database, owner, found(3));
     await storeFailure(database, owner, 'too late');
-    const { rows } = await database.pool.query('select 1 from catalog_status union all select 1 from catalog_tools');
+    const { rows } = await database.pool.query('select 1 from catalog_status union all select 1 from catalog_items');
     t.strictSame(rows, []);
   }
 });

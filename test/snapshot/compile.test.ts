@@ -1,8 +1,8 @@
 import t from 'tap';
 import type { ConnectionConfig } from '../../src/config/document.ts';
 import { DEFAULT_SETTINGS } from '../../src/config/schema.ts';
-import { compileSnapshot } from '../../src/snapshot/compile.ts';
-import type { Catalog, CatalogTool } from '../../src/snapshot/snapshot.ts';
+import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
+import type { Catalog, CatalogItem } from '../../src/snapshot/snapshot.ts';
 import { viewOf } from '../../src/snapshot/view.ts';
 import { MAX_WIRE_NAME, wireNames } from '../../src/snapshot/wire-names.ts';
 
@@ -18,23 +18,22 @@ const connection = (url: string): ConnectionConfig => ({
   limits: {},
 });
 
-const tool = (name: string, extra = ''): CatalogTool => ({
+const tool = (name: string, extra = ''): CatalogItem => ({
   name,
   definition: `{ "vendor":9007199254740993, "name" : ${JSON.stringify(name)},"inputSchema":{"type":"object"}${extra}}`,
   digest: name,
 });
 
-const catalog = (tools: CatalogTool[]): Catalog => ({
+const catalog = (tools: CatalogItem[]): Catalog => ({
+  ...EMPTY_CATALOG,
   state: 'ready',
-  lastError: undefined,
-  hasSessions: false,
   protocolVersion: '2025-11-25',
   tools,
 });
 
 function snapshot(
-  toolsA: CatalogTool[],
-  toolsB: CatalogTool[],
+  toolsA: CatalogItem[],
+  toolsB: CatalogItem[],
   prefix: 'always' | 'collision' | 'never',
   deny: string[] = [],
 ) {

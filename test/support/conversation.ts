@@ -12,7 +12,7 @@ import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
 import { createSessionIds } from '../../src/sessions/session-id.ts';
 import { Tombstones } from '../../src/sessions/tombstones.ts';
 import { createUpstreamSessions } from '../../src/sessions/upstream-sessions.ts';
-import { compileSnapshot } from '../../src/snapshot/compile.ts';
+import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 import type { Catalog } from '../../src/snapshot/snapshot.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMeters } from '../../src/telemetry/meters.ts';
@@ -48,9 +48,8 @@ export interface Stage {
 }
 
 export const tools = (names: readonly string[]): Catalog => ({
+  ...EMPTY_CATALOG,
   state: 'ready',
-  lastError: undefined,
-  hasSessions: false,
   protocolVersion: '2025-11-25',
   tools: names.map((name) => ({
     name,

@@ -1,0 +1,42 @@
+-- Upstreams of both eras, and all four of their lists.
+
+alter table catalog_status
+  -- Which family of revisions the upstream speaks (MCP "Versioning"), and when that was last found out.
+  add column era text not null default 'legacy' check (era in ('legacy', 'modern')),
+  add column era_checked_at timestamptz,
+  -- How long its lists may be kept, where it says so. Milliseconds.
+  add column ttl_ms integer;
+
+create table catalog_items (
+  connection_id uuid not null references connections (id) on delete cascade,
+  kind text not null check (kind in ('tools', 'prompts', 'resources', 'templates')),
+  position integer not null,
+  -- Tool or prompt name, resource URI, URI template.
+  name text not null,
+  -- The definition's bytes as the upstream sent them.
+  definition text not null,
+  -- SHA-256 of the definition, hex.
+  digest text not null,
+  primary key (connection_id, kind, name)
+);
+insert into catalog_items (connection_id, kind, position, name, definition, digest)
+  select connection_id, 'tools', position, name, definition, digest from catalog_tools;
+drop table catalog_tools;
+
+-- What a downstream session has asked for and every replica must know when it talks to an upstream on its behalf.
+create table session_log_levels (
+  session_id uuid primary key,
+  level text not null,
+  expires_at timestamptz not null
+);
+create table session_subscriptions (
+  session_id uuid not null,
+  connection_id uuid not null references connections (id) on delete cascade,
+  -- The upstream's own URI.
+  uri text not null,
+  expires_at timestamptz not null,
+  primary key (session_id, connection_id, uri)
+);
+
+-- Where other replicas reach a relay that holds something of theirs: `unix:PATH` or `HOST:PORT`.
+alter table replicas add column address text;
