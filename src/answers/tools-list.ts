@@ -15,7 +15,7 @@ const MAX_EDGE_ID = 256;
 export function listTools(exchange: Exchange, world: World): StepResult {
   const { namespace, persona, envelope } = exchange;
   if (namespace === undefined || envelope === undefined) throw new Error('tools/list before its endpoint is known');
-  const view = viewOf(namespace, persona);
+  const view = viewOf(namespace, persona, 'tools');
   const page = envelope.cursor === undefined ? 0 : openCursor(world.vault, envelope.cursor, namespace.name);
   if (page === undefined || page >= view.pages.length) {
     return refuse(problems.badParams('the cursor is not valid; list again from the beginning'));
@@ -37,7 +37,7 @@ export function listToolsByKey(key: string, snapshot: Snapshot, vault: Vault): r
   if (tenant === undefined || namespace === undefined) return undefined;
   const persona = [OPERATOR, ...tenant.personas].find((one) => one.name === personaName);
   // A persona that was removed a moment ago sees nothing, as everybody without a persona.
-  const view = viewOf(namespace, persona);
+  const view = viewOf(namespace, persona, 'tools');
   return page < view.pages.length ? pageBody(view, page, id, vault, namespace.name) : undefined;
 }
 

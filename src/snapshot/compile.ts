@@ -13,9 +13,10 @@ import type {
   Snapshot,
   SnapshotSettings,
   Tenant,
+  UriSpace,
 } from './snapshot.ts';
 import { uriSpace } from './uris.ts';
-import { wireNames } from './wire-names.ts';
+import { type Prefixing, wireNames } from './wire-names.ts';
 
 export interface SnapshotInput {
   readonly revision: number;
@@ -108,28 +109,52 @@ function compileNamespace(
   tenant: string,
   name: string,
   connections: readonly Connection[],
-  prefixing: 'always' | 'collision' | 'never',
+  prefixing: Prefixing,
 ): Namespace {
-  const all = connections.flatMap((connection) =>
-    connection.catalog.tools.map((tool) => ({
-      connection: connection.name,
-      tool: tool.name,
-      value: { connection, item: tool },
-    })),
-  );
-  const tools = new Map<string, NamespaceItem>();
-  for (const [wireName, entry] of wireNames(all, prefixing)) tools.set(wireName, { wireName, ...entry.value });
-  const none = new Map<string, NamespaceItem>();
+  const uris = uriSpace(connections, prefixing);
   return {
     name,
     tenant,
     connections,
-    tools,
-    prompts: none,
-    resources: none,
-    templates: none,
-    uris: uriSpace(connections, prefixing),
+    tools: named(connections, 'tools', prefixing),
+    prompts: named(connections, 'prompts', prefixing),
+    resources: located(connections, 'resources', uris),
+    templates: located(connections, 'templates', uris),
+    uris,
   };
+}
+
+function named(
+  connections: readonly Connection[],
+  kind: 'tools' | 'prompts',
+  prefixing: Prefixing,
+): Map<string, NamespaceItem> {
+  const all = connections.flatMap((connection) =>
+    connection.catalog[kind].map((item) => ({
+      connection: connection.name,
+      item: item.name,
+      value: { connection, item },
+    })),
+  );
+  const items = new Map<string, NamespaceItem>();
+  for (const [wireName, entry] of wireNames(all, prefixing)) items.set(wireName, { wireName, ...entry.value });
+  return items;
+}
+
+/** Where nothing is rewritten two members may offer the same URI: then the first one's is it (uris.ts). */
+function located(
+  connections: readonly Connection[],
+  kind: 'resources' | 'templates',
+  uris: UriSpace,
+): Map<string, NamespaceItem> {
+  const items = new Map<string, NamespaceItem>();
+  for (const connection of connections) {
+    for (const item of connection.catalog[kind]) {
+      const wireName = uris.toWire(connection, item.name);
+      if (!items.has(wireName)) items.set(wireName, { wireName, connection, item });
+    }
+  }
+  return items;
 }
 
 const compileLists = (lists: AllowDeny): CompiledAllowDeny => ({

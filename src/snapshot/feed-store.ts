@@ -1,9 +1,9 @@
 /** The feed's SQL: each query is answered by an index and returns nothing when nothing has changed. */
 import type { KeyRecord } from '../identity/key-ring.ts';
+import type { Era } from '../mcp/revision.ts';
 import type { Database } from '../storage/database.ts';
-import { EMPTY_CATALOG } from './compile.ts';
 import type { RevisionDocument } from './revision.ts';
-import type { Catalog } from './snapshot.ts';
+import type { Catalog, CatalogItem, ItemKind } from './snapshot.ts';
 
 /** Rows are asked for again this far back, so that one committed late is not missed. Milliseconds. */
 const OVERLAP_MS = 10_000;
@@ -70,51 +70,73 @@ export async function catalogsSince(
   { pool }: Database,
   seq: number,
 ): Promise<{ changed: { connectionId: string; catalog: Catalog }[]; seq: number }> {
-  const { rows } = await pool.query<{
-    connection_id: string;
-    state: Catalog['state'];
-    last_error: string | null;
-    has_sessions: boolean;
-    protocol_version: string | null;
-    seq: number;
-  }>(
-    'select connection_id, state, last_error, has_sessions, protocol_version, seq from catalog_status where seq > $1',
+  const { rows } = await pool.query<StatusRow>(
+    `select connection_id, state, last_error, era, has_sessions, protocol_version, capabilities, instructions, ttl_ms, seq
+     from catalog_status where seq > $1`,
     [seq],
   );
   if (rows.length === 0) return { changed: [], seq };
-  const tools = await pool.query<{ connection_id: string; name: string; definition: string; digest: string }>(
-    "select connection_id, name, definition, digest from catalog_items where kind = 'tools' and connection_id = any($1) order by connection_id, position",
+  const items = await pool.query<ItemRow>(
+    `select connection_id, kind, name, definition, digest
+     from catalog_items where connection_id = any($1) order by connection_id, kind, position`,
     [rows.map((row) => row.connection_id)],
   );
-  const byConnection = new Map<string, Catalog['tools'][number][]>();
-  for (const { connection_id: id, name, definition, digest } of tools.rows) {
-    const list = byConnection.get(id);
-    if (list === undefined) byConnection.set(id, [{ name, definition, digest }]);
+  const lists = new Map<string, CatalogItem[]>();
+  for (const { connection_id: id, kind, name, definition, digest } of items.rows) {
+    const list = lists.get(`${id} ${kind}`);
+    if (list === undefined) lists.set(`${id} ${kind}`, [{ name, definition, digest }]);
     else list.push({ name, definition, digest });
   }
-  const changed = rows.map((row) => ({
-    connectionId: row.connection_id,
-    catalog: {
-      ...EMPTY_CATALOG,
-      state: row.state,
-      lastError: row.last_error ?? undefined,
-      hasSessions: row.has_sessions,
-      protocolVersion: row.protocol_version ?? undefined,
-      tools: byConnection.get(row.connection_id) ?? [],
-    },
-  }));
+  const changed = rows.map((row) => {
+    const list = (kind: ItemKind): readonly CatalogItem[] => lists.get(`${row.connection_id} ${kind}`) ?? [];
+    return {
+      connectionId: row.connection_id,
+      catalog: {
+        state: row.state,
+        lastError: row.last_error ?? undefined,
+        era: row.era,
+        hasSessions: row.has_sessions,
+        protocolVersion: row.protocol_version ?? undefined,
+        capabilities: row.capabilities,
+        instructions: row.instructions ?? undefined,
+        ttlMs: row.ttl_ms ?? undefined,
+        tools: list('tools'),
+        prompts: list('prompts'),
+        resources: list('resources'),
+        templates: list('templates'),
+      },
+    };
+  });
   return { changed, seq: rows.reduce((max, row) => Math.max(max, row.seq), seq) };
+}
+
+interface StatusRow {
+  readonly connection_id: string;
+  readonly state: Catalog['state'];
+  readonly last_error: string | null;
+  readonly era: Era;
+  readonly has_sessions: boolean;
+  readonly protocol_version: string | null;
+  readonly capabilities: Record<string, unknown>;
+  readonly instructions: string | null;
+  readonly ttl_ms: number | null;
+  readonly seq: number;
+}
+
+interface ItemRow extends CatalogItem {
+  readonly connection_id: string;
+  readonly kind: ItemKind;
 }
 
 export async function announceReplica(
   { pool }: Database,
-  replica: { id: string; role: string },
+  replica: { id: string; role: string; address?: string },
   revision: number,
 ): Promise<void> {
   await pool.query(
-    `insert into replicas (id, role, revision, seen_at) values ($1, $2, $3, now())
+    `insert into replicas (id, role, revision, address, seen_at) values ($1, $2, $3, $4, now())
      on conflict (id) do update set role = excluded.role, revision = excluded.revision, seen_at = now()`,
-    [replica.id, replica.role, revision],
+    [replica.id, replica.role, revision, replica.address ?? null],
   );
 }
 

@@ -33,7 +33,7 @@ export interface FeedOptions {
   readonly onSnapshot?: (snapshot: Snapshot) => void;
   readonly log: Logger;
   /** Announced to the control plane, which waits for it before old Envoy resources go. */
-  readonly replica?: { readonly id: string; readonly role: string };
+  readonly replica?: { readonly id: string; readonly role: string; readonly address?: string };
   /** Age from which on the log warns; 10 s by default. */
   readonly staleMs?: number;
 }

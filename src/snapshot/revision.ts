@@ -35,6 +35,9 @@ export const ROUTE_HEADER = 'x-sallyport-route';
 /** The route that leads to the processors' own HTTP service instead of a connection. Those hold a slash. */
 export const EDGE_ROUTE = 'edge';
 
+/** The route that leads to the relay. */
+export const RELAY_ROUTE = 'relay';
+
 /**
  * Says that Envoy itself answered, and why: `FLAGS details` (`UF upstream_reset_before_response_started{…}`). Nothing that
  * comes from an upstream carries it.

@@ -6,6 +6,7 @@ import type {
   SecretReference,
   SettingsConfig,
 } from '../config/document.ts';
+import type { Era } from '../mcp/revision.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
 import type { ItemKind } from '../snapshot/snapshot.ts';
 
@@ -103,6 +104,9 @@ interface CatalogStatusTable {
   server_version: string | null;
   protocol_version: string | null;
   has_sessions: Generated<boolean>;
+  era: Generated<Era>;
+  era_checked_at: Date | null;
+  ttl_ms: number | null;
   capabilities: ColumnType<Record<string, unknown>, string | undefined, string>;
   instructions: string | null;
   seq: Generated<number>;

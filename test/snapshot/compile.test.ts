@@ -112,19 +112,19 @@ t.test('every tool gets a name that clients accept, whatever the upstream calls 
     'ok.name-1',
   ];
   const named = wireNames(
-    odd.map((name) => ({ connection: 'conn', tool: name, value: name })),
+    odd.map((name) => ({ connection: 'conn', item: name, value: name })),
     'never',
   );
   t.equal(named.size, odd.length);
   for (const [name] of named) t.match(name, new RegExp(`^(?!sallyport_)[A-Za-z0-9_.-]{1,${MAX_WIRE_NAME}}$`));
-  t.equal(named.get('ok.name-1')?.tool, 'ok.name-1');
+  t.equal(named.get('ok.name-1')?.item, 'ok.name-1');
 });
 
 t.test('no server can take a name that reads as another one', async (t) => {
   const named = wireNames(
     [
-      { connection: 'collide', tool: 'victim__read', value: 1 },
-      { connection: 'victim', tool: 'read', value: 2 },
+      { connection: 'collide', item: 'victim__read', value: 1 },
+      { connection: 'victim', item: 'read', value: 2 },
     ],
     'collision',
   );
@@ -136,14 +136,14 @@ t.test('a view is the upstream bytes with the name replaced, filtered by persona
   const { tenant, namespace } = namespaceOf(
     snapshot([tool('x', ',"_meta":{"name":"inner"}')], [tool('y')], 'always', ['b__*']),
   );
-  const view = viewOf(namespace, tenant.personas[0]);
+  const view = viewOf(namespace, tenant.personas[0], 'tools');
   t.equal(view.pages.length, 1);
   t.equal(
     view.pages[0]?.toString(),
     '"tools":[{ "vendor":9007199254740993, "name" : "a__x","inputSchema":{"type":"object"},"_meta":{"name":"inner"}}]',
   );
-  t.equal(viewOf(namespace, tenant.personas[0]), view, 'built once');
-  t.equal(viewOf(namespace, undefined).pages[0]?.toString(), '"tools":[]', 'no persona sees nothing');
+  t.equal(viewOf(namespace, tenant.personas[0], 'tools'), view, 'built once');
+  t.equal(viewOf(namespace, undefined, 'tools').pages[0]?.toString(), '"tools":[]', 'no persona sees nothing');
   const many = namespaceOf(
     snapshot(
       Array.from({ length: 2500 }, (_, i) => tool(`t${i}`)),
@@ -151,7 +151,7 @@ t.test('a view is the upstream bytes with the name replaced, filtered by persona
       'always',
     ),
   );
-  const pages = viewOf(many.namespace, many.tenant.personas[0]).pages;
+  const pages = viewOf(many.namespace, many.tenant.personas[0], 'tools').pages;
   t.equal(pages.length, 3);
   t.equal(
     pages.reduce((sum, page) => sum + (JSON.parse(`{${page}}`) as { tools: unknown[] }).tools.length, 0),
