@@ -1,10 +1,41 @@
 /** Step: what the gateway answers by itself, from the view: no upstream is contacted, nothing is serialised twice. */
 import type { World } from '../data-plane/world.ts';
-import { type Answer, answerJson, type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { answerJson, type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
-import { negotiate } from '../mcp/revision.ts';
-import { listTools } from './tools-list.ts';
+import type { Era } from '../mcp/revision.ts';
+import { discover, initialize } from './greeting.ts';
+import { list } from './lists.ts';
+
+type Handler = (exchange: Exchange, world: World) => StepResult;
+
+/** Goes on to the steps that find out whose it is. */
+const pass: Handler = () => undefined;
+
+/** Every request that a client may make, with the eras that have it; anything else is an unknown method. */
+const METHODS: ReadonlyMap<string, { readonly eras: 'both' | Era; readonly handle: Handler }> = new Map(
+  Object.entries({
+    initialize: { eras: 'legacy', handle: initialize },
+    ping: { eras: 'legacy', handle: ping },
+    'server/discover': { eras: 'modern', handle: discover },
+    'tools/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'tools', world) },
+    'prompts/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'prompts', world) },
+    'resources/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'resources', world) },
+    'resources/templates/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'templates', world) },
+    'tools/call': { eras: 'both', handle: pass },
+    'prompts/get': { eras: 'both', handle: pass },
+    'resources/read': { eras: 'both', handle: pass },
+    'completion/complete': { eras: 'both', handle: pass },
+    'resources/subscribe': { eras: 'legacy', handle: pass },
+    'resources/unsubscribe': { eras: 'legacy', handle: pass },
+    'logging/setLevel': { eras: 'legacy', handle: pass },
+    'subscriptions/listen': { eras: 'modern', handle: pass },
+    'tasks/get': { eras: 'both', handle: pass },
+    'tasks/cancel': { eras: 'both', handle: pass },
+    'tasks/result': { eras: 'legacy', handle: pass },
+    'tasks/update': { eras: 'modern', handle: pass },
+  } satisfies Record<string, { eras: 'both' | Era; handle: Handler }>),
+);
 
 export const answerAtEdge: Step<World> = {
   name: 'answer at the edge',
@@ -12,58 +43,16 @@ export const answerAtEdge: Step<World> = {
   gives: [],
   run(exchange, world): StepResult {
     const { envelope } = exchange;
-    if (envelope === undefined) return undefined;
-    // Notifications and responses expect no answer (MCP transports: 202, no body).
-    if (envelope.kind !== 'request') return ACCEPTED;
-    switch (envelope.method) {
-      case 'tools/call':
-        return undefined;
-      case 'tools/list':
-        return listTools(exchange, world);
-      case 'initialize':
-        return initialize(exchange, world);
-      case 'ping':
-        return answerJson([Buffer.from(`{"jsonrpc":"2.0","id":${idText(envelope)},"result":{}}`)]);
-      default:
-        return refuse(problems.unknownMethod(envelope.method.slice(0, 100)));
+    if (envelope?.kind !== 'request') return undefined;
+    const era = exchange.client?.era ?? 'legacy';
+    const method = METHODS.get(envelope.method);
+    if (method === undefined || (method.eras !== 'both' && method.eras !== era)) {
+      return refuse(problems.unknownMethod(envelope.method.slice(0, 100), era));
     }
+    return method.handle(exchange, world);
   },
 };
 
-const ACCEPTED: Answer = { kind: 'answer', status: 202, headers: [], body: [] };
-
-/** MCP lifecycle: negotiates the version and opens a session, whose id travels in the Mcp-Session-Id header. */
-function initialize(exchange: Exchange, world: World): StepResult {
-  const { envelope, principal, namespace, tenant } = exchange;
-  if (envelope?.protocolVersion === undefined)
-    return refuse(problems.badParams('initialize needs params.protocolVersion'));
-  if (principal === undefined || namespace === undefined || tenant === undefined)
-    throw new Error('initialize before identify');
-  const protocolVersion = negotiate(envelope.protocolVersion);
-  const { session, header } = world.sessionIds.mint({
-    tenant: tenant.id,
-    namespace: namespace.name,
-    binding: principal.binding,
-    protocolVersion,
-    clientName: clientName(exchange),
-    capabilities: '{}',
-  });
-  exchange.session = session;
-  const result = {
-    protocolVersion,
-    capabilities: { tools: {} },
-    serverInfo: { name: 'sallyport', title: 'Sallyport', version: world.version },
-  };
-  const body = Buffer.from(`{"jsonrpc":"2.0","id":${idText(envelope)},"result":${JSON.stringify(result)}}`);
-  return answerJson([body], [['mcp-session-id', header]]);
-}
-
-/** `name/version` for the audit; the client says it, so it is bounded and nothing is decided by it. */
-function clientName({ envelope }: Exchange): string {
-  if (envelope?.clientInfo === undefined) return '';
-  const { start, end } = envelope.clientInfo;
-  const info = JSON.parse(envelope.bytes.toString('utf8', start, end)) as { name?: unknown; version?: unknown } | null;
-  const { name, version } = info ?? {};
-  const text = [name, version].filter((part): part is string => typeof part === 'string').join('/');
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
+function ping({ envelope }: Exchange): StepResult {
+  return answerJson([Buffer.from(`{"jsonrpc":"2.0","id":${idText(envelope)},"result":{}}`)]);
 }

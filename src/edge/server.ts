@@ -3,7 +3,7 @@
  * path (three copies there, one here), and the worker's metrics for the control plane.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { listToolsByKey } from '../answers/tools-list.ts';
+import { listByKey } from '../answers/lists.ts';
 import { ANSWER_HEADER } from '../data-plane/reply.ts';
 import type { World } from '../data-plane/world.ts';
 
@@ -34,8 +34,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, world:
   }
   const key = request.headers[ANSWER_HEADER];
   const snapshot = world.snapshot();
-  const parts =
-    typeof key === 'string' && snapshot !== undefined ? listToolsByKey(key, snapshot, world.vault) : undefined;
+  const parts = typeof key === 'string' && snapshot !== undefined ? listByKey(key, snapshot, world) : undefined;
   if (parts === undefined) {
     const body =
       '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"The list has just changed. List again."}}';
