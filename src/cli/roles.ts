@@ -18,6 +18,7 @@ export function roleCommands(program: Command): void {
   up(program);
   controlPlane(program);
   processor(program);
+  relay(program);
   demo(program);
 }
 
@@ -132,6 +133,35 @@ function processor(program: Command): void {
       };
       const { runProcessor } = await import('../processor/run.ts');
       process.exitCode = await runProcessor(options);
+    });
+}
+
+interface RelayFlags {
+  readonly runtimeDir: string;
+  readonly index: number;
+  readonly listen?: string;
+  readonly egress?: string;
+  readonly mcpHost: string;
+}
+
+function relay(program: Command): void {
+  program
+    .command('relay')
+    .description("run one relay alone: event streams, and calls between the protocol's two eras")
+    .addOption(twin('--runtime-dir <directory>', 'where the sockets are').makeOptionMandatory())
+    .addOption(twin('--index <number>', 'which of the relays this is').argParser(wholeNumber(0, 63)).default(0))
+    .addOption(twin('--listen <address>', 'tcp:HOST:PORT, for relays on other machines'))
+    .addOption(twin('--egress <address>', 'unix:PATH, http://HOST:PORT or direct (default: the egress socket)'))
+    .addOption(twin('--mcp-host <host>', 'where Envoy listens for MCP').default('127.0.0.1'))
+    .action(async (flags: RelayFlags) => {
+      const options = {
+        ...flags,
+        databaseUrl: needed('DATABASE_URL'),
+        secretKey: needed('SALLYPORT_SECRET_KEY'),
+        logLevel: logLevel(),
+      };
+      const { runRelay } = await import('../relay/run.ts');
+      process.exitCode = await runRelay(options);
     });
 }
 

@@ -3,6 +3,7 @@ import type { AuditQueue } from '../audit/queue.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Egress } from '../egress/egress.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
+import type { Handles } from '../sessions/handles.ts';
 import type { SessionIds } from '../sessions/session-id.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
 import type { UpstreamSessions } from '../sessions/upstream-sessions.ts';
@@ -15,6 +16,7 @@ export interface World {
   snapshot(): Snapshot | undefined;
   readonly vault: Vault;
   readonly keys: KeyRing;
+  readonly handles: Handles;
   readonly sessionIds: SessionIds;
   readonly tombstones: Tombstones;
   /** Ends a downstream session everywhere. */
@@ -30,4 +32,6 @@ export interface World {
   readonly ownHosts: ReadonlySet<string>;
   /** Answers above this many bytes leave by the edge service; undefined where the Envoy is not ours. */
   readonly edgeThresholdBytes: number | undefined;
+  /** A route to a relay exists: so where the Envoy is ours. */
+  readonly relay: boolean;
 }

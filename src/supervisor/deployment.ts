@@ -6,7 +6,7 @@ import type { OpenedDatabase } from './database.ts';
 import { drainEnvoy } from './envoy-admin.ts';
 
 /** How long each stage of an orderly stop may take, in ms; together less than 5 s. */
-const STOP = { drain: 1_200, envoy: 500, processors: 1_000, others: 700, database: 800 };
+const STOP = { relay: 1_100, drain: 1_200, envoy: 500, processors: 1_000, others: 700, database: 800 };
 
 /** Everything that runs for one `up`, and the order in which it ends. */
 export class Deployment {
@@ -51,12 +51,16 @@ export class Deployment {
     renameSync(`${this.#pidFile}.new`, this.#pidFile);
   }
 
-  /** No new requests, then the answers in flight, then what they left behind (audit rows), then the database. */
+  /**
+   * No new requests; the relay ends its event streams, which would never end by themselves; then the answers in flight,
+   * then what they left behind (audit rows), then the database.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     const envoy = this.#children.get('envoy');
     if (envoy) {
-      await drainEnvoy(this.#envoyAdmin, STOP.drain);
+      const relays = this.#stopAll((name) => name.startsWith('relay-'), STOP.relay);
+      await Promise.all([drainEnvoy(this.#envoyAdmin, STOP.drain), relays]);
       await envoy.stop(STOP.envoy);
     }
     await this.#stopAll((name) => name.startsWith('processor-'), STOP.processors);

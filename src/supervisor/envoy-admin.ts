@@ -1,5 +1,4 @@
 import { request } from 'node:http';
-import { PROCESSOR_CLUSTER } from '../xds/bootstrap.ts';
 import { within } from './processes.ts';
 
 /**
@@ -23,9 +22,9 @@ export async function drainEnvoy(socketPath: string, withinMs: number): Promise<
   });
 }
 
-/** How many processors Envoy's health checks have found; calls before that would fail. */
-export async function healthyProcessors(socketPath: string): Promise<number> {
-  const stats = await ask(socketPath, 'GET', `/stats?filter=^cluster\\.${PROCESSOR_CLUSTER}\\.membership_healthy$`);
+/** How many processors or relays Envoy's health checks have found; calls before that would fail. */
+export async function healthyMembers(socketPath: string, cluster: string): Promise<number> {
+  const stats = await ask(socketPath, 'GET', `/stats?filter=^cluster\\.${cluster}\\.membership_healthy$`);
   return Number(/: (\d+)$/m.exec(stats ?? '')?.[1] ?? 0);
 }
 

@@ -2,11 +2,12 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Sockets } from '../runtime/sockets.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { PROCESSOR_CLUSTER, RELAY_CLUSTER } from '../xds/bootstrap.ts';
 import type { Child, ChildMessage } from './child.ts';
 import { openEmbeddedDatabase, openExternalDatabase } from './database.ts';
 import type { Deployment } from './deployment.ts';
 import { newAdminToken, newSecretKey, readOrCreateSecret } from './directories.ts';
-import { healthyProcessors } from './envoy-admin.ts';
+import { healthyMembers } from './envoy-admin.ts';
 import type { UpReport } from './greeting.ts';
 import type { UpOptions } from './options.ts';
 import { choosePorts } from './ports.ts';
@@ -33,7 +34,7 @@ const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 
 /**
  * Starts everything in the order in which it is needed: the database, the control plane (which migrates it and makes
- * the first revision), then processors and Envoy. Done when the MCP listener answers.
+ * the first revision), then processors, the relay and Envoy. Done when the MCP listener answers.
  */
 export async function startAll(context: StartContext): Promise<{ report: UpReport; adminToken: string | undefined }> {
   const { options, deployment, progress } = context;
@@ -55,16 +56,20 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
   await Promise.all([controlPlane.child.ready, demo?.ready]);
   stopIfTold(deployment);
 
-  progress(`starting Envoy and ${options.workers === 1 ? 'the processor' : `${options.workers} processors`}`);
+  progress(
+    `starting Envoy, the relay and ${options.workers === 1 ? 'the processor' : `${options.workers} processors`}`,
+  );
   const processors = Array.from({ length: options.workers }, (_, index) =>
     addRole(context, `processor-${index}`, processorArgs(context, index), childEnv),
   );
+  const relay = addRole(context, 'relay-0', relayArgs(context, 0), childEnv);
   const envoy = addEnvoy(context, envoyPath);
-  const serving = Promise.all([controlPlane.listening, ...processors.map(({ ready }) => ready)]);
+  const workers = [...processors, relay];
+  const serving = Promise.all([controlPlane.listening, ...workers.map(({ ready }) => ready)]);
   await waitForAll(
     context,
     [
-      ...processors.map((child) => ({ what: child.name, done: child.ready })),
+      ...workers.map((child) => ({ what: child.name, done: child.ready })),
       { what: 'Envoy to accept the configuration', done: controlPlane.listening },
       { what: 'the MCP listener to answer', done: serving.then(() => answers(context, port, controlPlane.tls())) },
     ],
@@ -142,6 +147,10 @@ function processorArgs({ runtimeDir, options }: StartContext, index: number): st
   return ['processor', '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
 }
 
+function relayArgs({ runtimeDir, options }: StartContext, index: number): string[] {
+  return ['relay', '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
+}
+
 /** The control plane, and what it has said so far. */
 interface WatchedControlPlane {
   readonly child: Child;
@@ -216,7 +225,9 @@ async function answers(context: StartContext, port: number, tls: boolean): Promi
   const { options, sockets, deployment } = context;
   const host = reachableHost(options.host);
   const isServing = async (): Promise<boolean> =>
-    (await healthyProcessors(sockets.envoyAdmin)) >= options.workers && listenerAnswers({ host, port, tls });
+    (await healthyMembers(sockets.envoyAdmin, PROCESSOR_CLUSTER)) >= options.workers &&
+    (await healthyMembers(sockets.envoyAdmin, RELAY_CLUSTER)) >= 1 &&
+    listenerAnswers({ host, port, tls });
   while (!(await isServing())) {
     stopIfTold(deployment);
     await new Promise((done) => setTimeout(done, 30));

@@ -66,6 +66,7 @@ export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): ob
         { ...cluster('sallyport_xds', [sockets.xds]), ...overHttp2 },
         { ...cluster(PROCESSOR_CLUSTER, indexes.map(sockets.processor)), ...overHttp2, ...watched },
         { ...cluster(EDGE_CLUSTER, indexes.map(sockets.edge)), ...overHttp1, ...watched },
+        { ...cluster(RELAY_CLUSTER, [sockets.relay(0)]), ...streamsOverHttp2, ...watched },
       ],
     },
   };
@@ -75,6 +76,8 @@ export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): ob
 export const PROCESSOR_CLUSTER = 'sallyport_processor';
 /** Plain HTTP of the processor workers. */
 export const EDGE_CLUSTER = 'sallyport_edge';
+/** HTTP/2 of the relay. */
+export const RELAY_CLUSTER = 'sallyport_relay';
 
 const cluster = (name: string, paths: readonly string[]) => ({
   name,
@@ -96,6 +99,10 @@ const protocol = (options: object) => ({
 });
 
 const overHttp2 = protocol({ explicit_http_config: { http2_protocol_options: {} } });
+// Ten thousand idle streams as HTTP/1.1 would cost Envoy as many sockets again. See relay/connections.ts for the number.
+const streamsOverHttp2 = protocol({
+  explicit_http_config: { http2_protocol_options: { max_concurrent_streams: 500 } },
+});
 // Closed before Node's own keep-alive limit (5 s) can close it under a request.
 const overHttp1 = protocol({
   common_http_protocol_options: { idle_timeout: '4s' },

@@ -4,7 +4,7 @@ import type { Sockets } from '../runtime/sockets.ts';
 import { type RevisionDocument, routeName } from '../snapshot/revision.ts';
 import { encodeResource, type PlainResource } from '../wire.ts';
 import { connectionCluster } from './clusters.ts';
-import { egressListener, mcpListener } from './listeners.ts';
+import { egressListener, frontListener, mcpListener } from './listeners.ts';
 import { egressRoutes, mcpRoutes, type RouteTarget } from './routes.ts';
 import { certificateSecret, type Pem, trustSecret } from './secrets.ts';
 import { KINDS, type Kind } from './type-urls.ts';
@@ -13,7 +13,7 @@ import { KINDS, type Kind } from './type-urls.ts';
 export interface XdsContext {
   readonly mcpHost: string;
   readonly mcpPort: number;
-  readonly sockets: Pick<Sockets, 'egress'>;
+  readonly sockets: Pick<Sockets, 'egress' | 'front'>;
   readonly listenerTls?: ListenerTls | undefined;
   readonly publicRootsPem: Pem;
   /** By connection id: what `tls` of the connection says, resolved. */
@@ -82,6 +82,7 @@ export function compileXds(document: RevisionDocument, context: XdsContext): Xds
         maxRequestBytes,
         tls: tls && { certificate: LISTENER, clientCa: tls.clientCaPem === undefined ? undefined : CLIENT_CA },
       }),
+      frontListener(context.sockets.front, maxRequestBytes),
       egressListener(context.sockets.egress, maxRequestBytes),
     ],
     routes: [mcpRoutes(targets, maxRequestBytes), egressRoutes(targets, maxRequestBytes)],

@@ -23,52 +23,69 @@ export interface McpListenerInput {
  * goes. Filters: ext_proc decides, the gate refuses whatever has no decision, the router sends.
  */
 export function mcpListener({ host, port, maxRequestBytes, tls }: McpListenerInput): PlainResource {
-  const limit = bufferLimit(maxRequestBytes);
   return {
     '@type': KIND_TYPE.listeners,
     name: `mcp/${host}:${port}`,
     address: { socket_address: { address: host, port_value: port } },
-    per_connection_buffer_limit_bytes: limit,
+    per_connection_buffer_limit_bytes: bufferLimit(maxRequestBytes),
     filter_chains: [
       {
         ...(tls === undefined ? {} : { transport_socket: downstreamTls(tls) }),
-        filters: [
-          {
-            name: 'envoy.filters.network.http_connection_manager',
-            typed_config: {
-              '@type': typeUrl(HCM),
-              stat_prefix: 'mcp',
-              codec_type: 'AUTO',
-              rds: { config_source: FROM_ADS, route_config_name: 'mcp' },
-              server_name: 'sallyport',
-              common_http_protocol_options: {
-                idle_timeout: '600s',
-                headers_with_underscores_action: 'DROP_HEADER',
-              },
-              http2_protocol_options: {
-                max_concurrent_streams: 256,
-                initial_stream_window_size: 262_144,
-                initial_connection_window_size: 4_194_304,
-              },
-              max_request_headers_kb: MAX_HEADER_KB,
-              request_headers_timeout: '10s',
-              request_timeout: '60s',
-              // Until a route is chosen; each route has its own.
-              stream_idle_timeout: '300s',
-              normalize_path: true,
-              merge_slashes: true,
-              path_with_escaped_slashes_action: 'REJECT_REQUEST',
-              use_remote_address: true,
-              skip_xff_append: true,
-              generate_request_id: true,
-              local_reply_config: localReplies(maxRequestBytes, MAX_HEADER_KB),
-              early_header_mutation_extensions: [stripInternalHeaders],
-              http_filters: [extProc, gate, cleanEdges, router],
-            },
-          },
-        ],
+        filters: [mcpEndpoint('mcp', maxRequestBytes)],
       },
     ],
+  };
+}
+
+/**
+ * The same endpoint for the relay, which sends here what a client has sent it in another form (HTTP+SSE, a batch): each
+ * message passes every step as if the client had sent it by itself. A socket that only our own uid can open.
+ */
+export function frontListener(path: string, maxRequestBytes: number): PlainResource {
+  return {
+    '@type': KIND_TYPE.listeners,
+    name: 'front',
+    address: { pipe: { path, mode: 0o600 } },
+    per_connection_buffer_limit_bytes: bufferLimit(maxRequestBytes),
+    ignore_global_conn_limit: true,
+    filter_chains: [{ filters: [mcpEndpoint('front', maxRequestBytes)] }],
+  };
+}
+
+/** `statPrefix`: requests in flight under `mcp` are agents', which a stop waits for. */
+function mcpEndpoint(statPrefix: string, maxRequestBytes: number): object {
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type': typeUrl(HCM),
+      stat_prefix: statPrefix,
+      codec_type: 'AUTO',
+      rds: { config_source: FROM_ADS, route_config_name: 'mcp' },
+      server_name: 'sallyport',
+      common_http_protocol_options: {
+        idle_timeout: '600s',
+        headers_with_underscores_action: 'DROP_HEADER',
+      },
+      http2_protocol_options: {
+        max_concurrent_streams: 256,
+        initial_stream_window_size: 262_144,
+        initial_connection_window_size: 4_194_304,
+      },
+      max_request_headers_kb: MAX_HEADER_KB,
+      request_headers_timeout: '10s',
+      request_timeout: '60s',
+      // Until a route is chosen; each route has its own.
+      stream_idle_timeout: '300s',
+      normalize_path: true,
+      merge_slashes: true,
+      path_with_escaped_slashes_action: 'REJECT_REQUEST',
+      use_remote_address: true,
+      skip_xff_append: true,
+      generate_request_id: true,
+      local_reply_config: localReplies(maxRequestBytes, MAX_HEADER_KB),
+      early_header_mutation_extensions: [stripInternalHeaders],
+      http_filters: [extProc, gate, cleanEdges, router],
+    },
   };
 }
 

@@ -1,8 +1,14 @@
-import { type ConnectionRevision, EDGE_ROUTE, LOCAL_REPLY_HEADER, ROUTE_HEADER } from '../snapshot/revision.ts';
+import {
+  type ConnectionRevision,
+  EDGE_ROUTE,
+  LOCAL_REPLY_HEADER,
+  RELAY_ROUTE,
+  ROUTE_HEADER,
+} from '../snapshot/revision.ts';
 import type { PlainResource } from '../wire.ts';
-import { EDGE_CLUSTER } from './bootstrap.ts';
+import { EDGE_CLUSTER, RELAY_CLUSTER } from './bootstrap.ts';
 import { bufferLimit } from './listeners.ts';
-import { duration, KIND_TYPE } from './type-urls.ts';
+import { duration, KIND_TYPE, typeUrl } from './type-urls.ts';
 
 export interface RouteTarget {
   /** Value of the route header, and the cluster's name. */
@@ -10,7 +16,10 @@ export interface RouteTarget {
   readonly connection: ConnectionRevision;
 }
 
-/** Routes of the MCP listener: by our header to a connection or to the processor's own HTTP service, else refused. */
+/**
+ * Routes of the MCP listener: what is the relay's from the start; by our header to a connection, to the processor's own
+ * HTTP service or to the relay; else refused.
+ */
 export function mcpRoutes(targets: readonly RouteTarget[], maxRequestBytes: number): PlainResource {
   const edge = byHeader(EDGE_ROUTE, { cluster: EDGE_CLUSTER, timeout: '15s' });
   const routes = targets.map(({ route, connection }) => {
@@ -20,7 +29,38 @@ export function mcpRoutes(targets: readonly RouteTarget[], maxRequestBytes: numb
     const limits = { timeout: duration(timeoutMs), idle_timeout: duration(timeoutMs + 30_000) };
     return byHeader(route, { cluster: route, ...limits, host_rewrite_literal: hostOf(connection) });
   });
-  return configuration('mcp', maxRequestBytes, [edge, ...routes]);
+  const relay = byHeader(RELAY_ROUTE, TO_RELAY);
+  return configuration('mcp', maxRequestBytes, [edge, relay, ...routes], straightToRelay);
+}
+
+/** The relay has its own limits; a stream that lives is written to every 20 s. */
+const TO_RELAY = { cluster: RELAY_CLUSTER, timeout: '0s', idle_timeout: '120s' };
+
+/**
+ * An ext_proc stream per event stream would be held for hours and decide nothing, so these go straight to the relay, which
+ * identifies the caller and finds the session by the same steps. Without the route header only: after a decision of the
+ * processor the path is the upstream's, and may be any of these.
+ */
+const straightToRelay: readonly object[] = [
+  straight('event-streams', 'GET', '(/[A-Za-z0-9_.-]+)?/(mcp|sse)'),
+  straight('sse-messages', 'POST', '(/[A-Za-z0-9_.-]+)?/messages'),
+];
+
+function straight(name: string, method: string, regex: string): object {
+  const undecided = { name: ROUTE_HEADER, present_match: true, invert_match: true };
+  return {
+    name,
+    match: { safe_regex: { regex }, headers: [{ name: ':method', string_match: { exact: method } }, undecided] },
+    route: TO_RELAY,
+    typed_per_filter_config: {
+      'envoy.filters.http.ext_proc': {
+        '@type': typeUrl('envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute'),
+        disabled: true,
+      },
+      // No rules: the gate, which waits for the processor's decision, is off.
+      'envoy.filters.http.rbac': { '@type': typeUrl('envoy.extensions.filters.http.rbac.v3.RBACPerRoute') },
+    },
+  };
 }
 
 /** Routes of the egress listener: the same connections; the caller's deadline is the only limit. */
@@ -40,7 +80,12 @@ const NOT_FOR_UPSTREAMS = [
   'x-envoy-expected-rq-timeout-ms',
 ];
 
-function configuration(name: string, maxRequestBytes: number, routes: readonly object[]): PlainResource {
+function configuration(
+  name: string,
+  maxRequestBytes: number,
+  routes: readonly object[],
+  undecided: readonly object[] = [],
+): PlainResource {
   return {
     '@type': KIND_TYPE.routes,
     name,
@@ -54,6 +99,7 @@ function configuration(name: string, maxRequestBytes: number, routes: readonly o
         request_body_buffer_limit: bufferLimit(maxRequestBytes),
         // First, because it is what every request matches before the processor has seen it.
         routes: [
+          ...undecided,
           refuse('no-route-header', { present_match: true, invert_match: true }),
           ...routes,
           refuse('no-such-route'),

@@ -98,10 +98,10 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
     const containers = pod.containers as Container[];
     t.strictSame(
       containers.map(({ name }) => name),
-      ['envoy', 'processor-0', 'processor-1', 'control-plane'],
+      ['envoy', 'processor-0', 'processor-1', 'relay', 'control-plane'],
     );
 
-    const runtimeDir = flag(containers[3] as Container, '--runtime-dir') ?? '';
+    const runtimeDir = flag(containers[4] as Container, '--runtime-dir') ?? '';
     const sockets = socketsIn(runtimeDir);
     const bootstrap = JSON.parse(only(manifests, 'ConfigMap').data?.['bootstrap.json'] ?? '');
     const ours = envoyBootstrap({ sockets, workers: 2, nodeId: bootstrap.node.id });
@@ -133,6 +133,9 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
       t.equal(flag(processor, '--index'), String(index));
       t.equal(processor.readinessProbe?.exec?.command.at(-1), sockets.processor(index));
     }
+    const relay = containers[3] as Container;
+    t.equal(flag(relay, '--runtime-dir'), runtimeDir);
+    t.equal(relay.readinessProbe?.exec?.command.at(-1), sockets.relay(0));
     t.match(pod.securityContext, { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } });
     t.equal(pod.automountServiceAccountToken, false);
     t.match(pod.initContainers[0].command, ['mkdir', '--mode=0700', '--parents', runtimeDir]);
@@ -219,6 +222,8 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
       env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef ?? []),
     );
     t.match(references, [
+      { name: 'pg', key: 'uri' },
+      { name: 'vaulted', key: 'secret-key' },
       { name: 'pg', key: 'uri' },
       { name: 'vaulted', key: 'secret-key' },
       { name: 'pg', key: 'uri' },

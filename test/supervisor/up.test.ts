@@ -159,6 +159,7 @@ t.test('whatever crashes comes back', async (t) => {
     'postgres',
     'processor-0',
     'processor-1',
+    'relay-0',
   ]);
   for (const name of Object.keys(before)) {
     signal(before[name], 'SIGKILL');

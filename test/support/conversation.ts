@@ -9,6 +9,7 @@ import { Conversation } from '../../src/data-plane/conversation.ts';
 import type { World } from '../../src/data-plane/world.ts';
 import { createEgress } from '../../src/egress/egress.ts';
 import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
+import { createHandles } from '../../src/sessions/handles.ts';
 import { createSessionIds } from '../../src/sessions/session-id.ts';
 import { Tombstones } from '../../src/sessions/tombstones.ts';
 import { createUpstreamSessions } from '../../src/sessions/upstream-sessions.ts';
@@ -134,6 +135,7 @@ export function stage(): Stage {
     snapshot: () => snapshot,
     vault,
     keys,
+    handles: createHandles(vault),
     sessionIds: createSessionIds(vault, Date.now),
     tombstones,
     async endSession(session) {
@@ -157,6 +159,7 @@ export function stage(): Stage {
     version: '0.0.0',
     ownHosts: new Set(['localhost', '127.0.0.1', '[::1]']),
     edgeThresholdBytes: undefined,
+    relay: true,
   };
   const addKey: Stage['addKey'] = (name, roles, extra = {}) => {
     const key = generateKey();

@@ -44,6 +44,7 @@ t.test('its clusters have one endpoint a worker', (t) => {
     ['sallyport_xds', 1],
     ['sallyport_processor', 2],
     ['sallyport_edge', 2],
+    ['sallyport_relay', 1],
   ]);
   t.end();
 });

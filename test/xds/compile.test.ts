@@ -61,8 +61,11 @@ t.test('between two revisions both serve; the newer one wins where they differ',
   const both = withPrevious(after, before);
   t.same([...both.clusters.keys()].sort(), ['default/a', 'default/b', 'default/c']);
   t.same(routesOf(both.routes.get('mcp')), [
+    'event-streams',
+    'sse-messages',
     'no-route-header',
     'edge',
+    'relay',
     'default/b',
     'default/c',
     'default/a',

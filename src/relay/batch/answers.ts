@@ -1,0 +1,170 @@
+/**
+ * Whatever comes back for one message sent to the front door, as single JSON-RPC messages in the bytes they came in,
+ * whether it is JSON or an event stream. A request always ends with its response: where none came, one that says so.
+ */
+import { idText } from '../../mcp/envelope.ts';
+import { EventSplitter, EventTooLarge, eventData } from '../../mcp/events.ts';
+import { assertUtf8, JsonError, skipSpace, skipValue } from '../../mcp/json.ts';
+import { parseResponse } from '../../mcp/response.ts';
+import { type Allowance, TooMuch } from './allowance.ts';
+import type { DoorResponse } from './door.ts';
+
+/** A request's id as its sender wrote it; `any`: a batch, whose responses are its own business; `none`: no request. */
+export type Awaited = { readonly id: string } | 'any' | 'none';
+
+/** Where an event stream has got to: a client may ask for the rest (MCP 2025-11-25, "Resumability and Redelivery"). */
+export interface Mark {
+  readonly lastEventId: string;
+  /** Milliseconds, as the server asked. */
+  readonly retryMs: number | undefined;
+}
+
+/** Asks for the rest of a stream that ended early; undefined: there is none to be had. */
+export type Resume = (mark: Mark) => Promise<DoorResponse | undefined>;
+
+/** `isResponse`: the one that was waited for. */
+export interface Answered {
+  readonly bytes: Buffer;
+  readonly isResponse: boolean;
+}
+
+const response = (bytes: Buffer): Answered => ({ bytes, isResponse: true });
+const aside = (bytes: Buffer): Answered => ({ bytes, isResponse: false });
+
+/** As large as the direct path lets an event or an edited answer grow. */
+const MAX_MESSAGE_BYTES = 16 << 20;
+
+export async function* answersTo(
+  got: DoorResponse,
+  awaited: Awaited,
+  allowance: Allowance,
+  resume?: Resume,
+): AsyncGenerator<Answered, void> {
+  if (isEventStream(got)) yield* fromEvents(got, awaited, resume);
+  else yield* fromJson(got, awaited, allowance);
+}
+
+export const isEventStream = ({ headers }: DoorResponse): boolean =>
+  /^text\/event-stream\b/i.test(headers['content-type'] ?? '');
+
+async function* fromJson(
+  { status, body }: DoorResponse,
+  awaited: Awaited,
+  allowance: Allowance,
+): AsyncGenerator<Answered, void> {
+  if (awaited === 'none') {
+    body.resume();
+    return;
+  }
+  let bytes: Buffer;
+  try {
+    bytes = await allowance.read(body, MAX_MESSAGE_BYTES);
+  } catch (error) {
+    body.destroy();
+    if (awaited !== 'any') yield response(lostAnswer(awaited.id, error));
+    return;
+  }
+  try {
+    if (awaited === 'any') {
+      if (isJson(bytes)) yield aside(bytes);
+    } else yield response(responseFor(awaited.id, bytes, status));
+  } finally {
+    allowance.give(bytes.length);
+  }
+}
+
+/** The response itself if it is one; what the front door refused before it knew the id, with the id. */
+function responseFor(id: string, bytes: Buffer, status: number): Buffer {
+  const message = parseResponse(bytes);
+  if (message !== undefined && message.kind !== 'message' && idText(message) === id) return bytes;
+  if (message?.kind === 'error' && message.outcome !== undefined) {
+    const { start, end } = message.outcome;
+    return Buffer.concat([Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":`), bytes.subarray(start, end), CLOSE]);
+  }
+  return errorFor(id, -32603, `The gateway answered HTTP ${status} without a response to this request. Try again.`);
+}
+
+const CLOSE = Buffer.from('}');
+
+async function* fromEvents(first: DoorResponse, awaited: Awaited, resume?: Resume): AsyncGenerator<Answered, void> {
+  let failure: unknown;
+  let lastEventId: string | undefined;
+  let retryMs: number | undefined;
+  for (let got: DoorResponse | undefined = first; got !== undefined; ) {
+    failure = undefined;
+    try {
+      for await (const event of eventsOf(got)) {
+        lastEventId = event.id ?? lastEventId;
+        retryMs = event.retryMs ?? retryMs;
+        const message = event.data.length === 0 ? undefined : parseResponse(event.data);
+        if (message === undefined) continue;
+        // A response that nobody waits for is none of this stream's; a second one comes after the end.
+        if (message.kind === 'message' || awaited === 'any') yield aside(event.data);
+        else if (awaited !== 'none' && idText(message) === awaited.id) {
+          yield response(event.data);
+          return;
+        }
+      }
+    } catch (error) {
+      failure = error;
+      if (error instanceof EventTooLarge) break;
+    } finally {
+      got.body.destroy();
+    }
+    if (awaited === 'any' || awaited === 'none') return;
+    got = lastEventId === undefined ? undefined : await resume?.({ lastEventId, retryMs });
+  }
+  if (typeof awaited === 'object') yield response(lostAnswer(awaited.id, failure));
+}
+
+export interface DoorEvent {
+  readonly id: string | undefined;
+  readonly retryMs: number | undefined;
+  /** Empty: an event without data. */
+  readonly data: Buffer;
+}
+
+/** The events of a stream as they come. Throws what the stream throws, and EventTooLarge. */
+export async function* eventsOf({ body }: DoorResponse): AsyncGenerator<DoorEvent, void> {
+  const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    for (const event of splitter.push(chunk)) {
+      const retry = field(event, 'retry');
+      yield {
+        id: field(event, 'id'),
+        retryMs: retry !== undefined && /^\d{1,9}$/.test(retry) ? Number(retry) : undefined,
+        data: eventData(event) ?? Buffer.alloc(0),
+      };
+    }
+  }
+}
+
+/** A field of an event; only its first kilobytes are looked at, which is where servers write it. */
+function field(event: Buffer, name: 'id' | 'retry'): string | undefined {
+  for (const line of event.toString('utf8', 0, 4096).split(/\r\n|\n|\r/)) {
+    if (line.startsWith('data')) return undefined;
+    if (line.startsWith(`${name}:`)) return line.slice(name.length + 1).trim();
+  }
+  return undefined;
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    assertUtf8(bytes);
+    return skipSpace(bytes, skipValue(bytes, skipSpace(bytes, 0), 0)) === bytes.length;
+  } catch (error) {
+    if (error instanceof JsonError) return false;
+    throw error;
+  }
+}
+
+/** The response to a request whose answer never came whole. */
+export function lostAnswer(id: string, error?: unknown): Buffer {
+  if (error instanceof TooMuch || error instanceof EventTooLarge)
+    return errorFor(id, -32603, `The answer was not passed on: it is too large (${error.message}). Ask for less.`);
+  return errorFor(id, -32603, 'The answer broke off before the response came. The call may have had its effect.');
+}
+
+export function errorFor(id: string, code: number, message: string): Buffer {
+  return Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":{"code":${code},"message":${JSON.stringify(message)}}}`);
+}
