@@ -32,7 +32,7 @@ const NONCE = 12;
 const TAG = 16;
 const KEY_ID = 4;
 /** Longer tokens are refused unread; ours are a few hundred bytes. */
-const MAX_TOKEN = 8_192;
+const MAX_TOKEN = 16_384;
 const MIN_TOKEN = Math.ceil(((KEY_ID + NONCE + TAG) * 4) / 3);
 
 interface KeyPair {

@@ -4,8 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { auditRow } from '../audit/record.ts';
-import type { Answer, Exchange, StepResult } from '../exchange/exchange.ts';
+import type { Answer, Exchange, StepResult, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
+import { idText } from '../mcp/envelope.ts';
+import { cancelUpstream } from '../routing/cancel.ts';
 import type { ProcessingRequest } from '../wire.ts';
 import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
@@ -30,8 +32,14 @@ export class Conversation {
   private recorded = false;
   private isDuplex = false;
   private busy: Promise<void> | undefined;
+  private readonly abort: () => void;
+  private cancelled = false;
+  /** Takes the call off the list of those that can be cancelled. */
+  private landed: (() => void) | undefined;
 
-  constructor(world: World, write: Write) {
+  /** `abort`: ends the exchange with an error, and with it the request at the upstream. */
+  constructor(world: World, write: Write, abort: () => void) {
+    this.abort = abort;
     this.world = world;
     this.write = write;
   }
@@ -53,12 +61,34 @@ export class Conversation {
   /** Envoy has closed the stream: the response is complete, or the client went away. */
   onEnd(): void {
     if (this.exchange !== undefined && !this.recorded) {
-      this.record({
-        verdict: 'failed',
-        reason: 'ended before its answer was complete: the client went away or the upstream broke off',
-      });
+      const { client, upstream, envelope } = this.exchange;
+      // To a modern upstream its stream has just ended, and a legacy client may come back for the answer.
+      const isCancelled = client?.era === 'modern' && upstream?.via === 'upstream' && envelope?.kind === 'request';
+      if (isCancelled) cancelUpstream(this.exchange, upstream, this.world, undefined);
+      if (envelope?.method === 'subscriptions/listen')
+        this.record({ verdict: 'allowed', reason: 'the client ended it' });
+      else {
+        this.record({
+          verdict: 'failed',
+          reason: this.cancelled
+            ? 'cancelled by the client'
+            : 'ended before its answer was complete: the client went away or the upstream broke off',
+        });
+      }
     }
+    this.landed?.();
     this.response?.abandon();
+  }
+
+  /** A legacy client may take its request back with a message of its own, which may reach any process. */
+  private watchForCancel(exchange: Exchange, call: UpstreamCall): void {
+    const { session, envelope, connection } = exchange;
+    if (session === undefined || envelope?.kind !== 'request' || call.via === 'relay') return;
+    this.landed = this.world.inFlight.add(session.id, idText(envelope), (reason) => {
+      this.cancelled = true;
+      if (connection?.catalog.era === 'modern') this.abort();
+      else cancelUpstream(exchange, call, this.world, reason);
+    });
   }
 
   private handle(message: ProcessingRequest): Promise<void> | undefined {
@@ -160,10 +190,10 @@ export class Conversation {
 
   private forward(): void {
     const { exchange } = this;
-    if (exchange?.upstream === undefined || exchange.connection === undefined)
-      throw new Error('a pipeline that decided nothing');
-    this.write(reply.forward(exchange, exchange.upstream, exchange.connection.route), false);
+    if (exchange?.upstream === undefined) throw new Error('a pipeline that decided nothing');
+    this.write(reply.forward(exchange, exchange.upstream), false);
     this.forwardedAt = performance.now();
+    this.watchForCancel(exchange, exchange.upstream);
   }
 
   private answer(answer: Answer, ending: Ending): void {
@@ -218,6 +248,7 @@ export class Conversation {
     const { exchange, world } = this;
     if (this.recorded || exchange === undefined) return;
     this.recorded = true;
+    this.landed?.();
     const now = performance.now();
     const durationUs = Math.round((now - this.startedAt) * 1000);
     world.audit.push(

@@ -3,11 +3,15 @@ import { endSession } from '../answers/end-session.ts';
 import { answerAtEdge } from '../answers/lifecycle.ts';
 import type { Exchange, Step, StepResult } from '../exchange/exchange.ts';
 import { identify } from '../identity/identify.ts';
+import { takeMessage } from '../routing/client-message.ts';
 import { checkTransport, findEndpoint, limitSize } from '../routing/endpoint.ts';
+import { meetClient } from '../routing/meet-client.ts';
+import { checkParams } from '../routing/param-headers.ts';
 import { parse } from '../routing/parse.ts';
-import { authorise, resolveTool } from '../routing/resolve-tool.ts';
+import { authorise, resolveTarget } from '../routing/resolve/resolve.ts';
 import { route } from '../routing/route.ts';
 import { findSession } from '../sessions/session-step.ts';
+import { keepWish } from '../sessions/wish-step.ts';
 import type { World } from './world.ts';
 
 /** On the request headers, before a byte of the body is buffered. */
@@ -20,10 +24,13 @@ export const onDelete: readonly Step<World>[] = [findSession, endSession];
 export const onBody: readonly Step<World>[] = [
   limitSize,
   parse,
-  findSession,
+  meetClient,
+  takeMessage,
   answerAtEdge,
-  resolveTool,
+  resolveTarget,
   authorise,
+  checkParams,
+  keepWish,
   // Last, so that no earlier step ever holds a secret.
   route,
 ];

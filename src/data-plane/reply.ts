@@ -54,8 +54,8 @@ export const CONTINUE_REQUEST_TRAILERS = encodeProcessingResponse({ request_trai
 export const CONTINUE_RESPONSE_TRAILERS = encodeProcessingResponse({ response_trailers: {} });
 
 /** Path, route, headers and body in one reply; Envoy itself calls the upstream. */
-export function forward(exchange: Exchange, call: UpstreamCall, routeName: string): ProcessingResponse {
-  const set = [setHeader(':path', call.path), setHeader(ROUTE_HEADER, routeName)];
+export function forward(exchange: Exchange, call: UpstreamCall): ProcessingResponse {
+  const set = [setHeader(':path', call.path), setHeader(ROUTE_HEADER, call.route)];
   const names = new Set<string>();
   for (const [name, value] of call.headers) {
     set.push(setHeader(name, value));
@@ -118,37 +118,40 @@ export function immediate(answer: Answer): ProcessingResponse {
 export function problemAnswer(exchange: Exchange | undefined, problem: Problem): Answer {
   const { envelope } = exchange ?? {};
   const isToolCall = envelope?.method === 'tools/call' && envelope.kind === 'request';
-  const { status, body } = problemBody(problem, idText(envelope), isToolCall);
+  const { status, body } = problemBody(problem, idText(envelope), isToolCall, exchange?.client?.era ?? 'legacy');
   return { kind: 'answer', status, headers: [['content-type', 'application/json'], ...problem.headers], body: [body] };
 }
 
 /**
  * Response headers go on, cleaned. `body`: how the response body is to be seen; `as chosen` in a duplex conversation.
- * `replaced`: the body will be JSON of ours under status 200.
+ * `status`: the body will be JSON of ours under this one.
  */
 export function continueResponse(
   headers: HeaderMap,
   body: 'none' | 'buffered' | 'streamed' | 'as chosen',
-  replaced = false,
+  status?: number,
 ): ProcessingResponse {
   const remove = responseHeadersToRemove(headers);
   const mutation = {
     ...(remove.length === 0 ? {} : { remove_headers: remove }),
-    ...(replaced ? { set_headers: OUR_JSON } : {}),
+    ...(status === undefined ? {} : { set_headers: ourJson(status) }),
   };
   const mode = body === 'buffered' ? BUFFERED : body === 'streamed' ? FULL_DUPLEX : undefined;
   return {
-    response_headers: { response: remove.length === 0 && !replaced ? {} : { header_mutation: mutation } },
+    response_headers: { response: remove.length === 0 && status === undefined ? {} : { header_mutation: mutation } },
     ...(mode === undefined ? {} : { mode_override: { response_header_mode: HeaderSendMode.SEND, ...mode } }),
   };
 }
 
 const BUFFERED = { response_body_mode: BodySendMode.BUFFERED } as const;
-const OUR_JSON = [setHeader(':status', '200'), setHeader('content-type', 'application/json')];
+const ourJson = (status: number): SetHeader[] => [
+  setHeader(':status', String(status)),
+  setHeader('content-type', 'application/json'),
+];
 
-/** Replaces a buffered response body; `replaced` as for `continueResponse`. */
-export function replaceBody(body: Buffer, replaced: boolean): ProcessingResponse {
-  const set = [setHeader('content-length', String(body.length)), ...(replaced ? OUR_JSON : [])];
+/** Replaces a buffered response body; `status` as for `continueResponse`. */
+export function replaceBody(body: Buffer, status: number | undefined): ProcessingResponse {
+  const set = [setHeader('content-length', String(body.length)), ...(status === undefined ? [] : ourJson(status))];
   return { response_body: { response: { header_mutation: { set_headers: set }, body_mutation: { body } } } };
 }
 

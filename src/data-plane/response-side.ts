@@ -11,12 +11,14 @@ import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import type { HeaderMap } from './headers.ts';
 import * as reply from './reply.ts';
-import { Restoration } from './restoration.ts';
+import { Restoration, type Restored } from './restoration.ts';
 import { isEventStream, upstreamProblem } from './upstream-problem.ts';
 import type { World } from './world.ts';
 
 /** JSON up to this size is seen whole before it goes on; more is passed on as it comes. */
 const WHOLE_BYTES = 1 << 20;
+/** A JSON body that may hold names of the upstream's is edited up to this size; a larger one is passed on as it is. */
+const EDITED_BYTES = 4 << 20;
 /** An event, or a JSON body that must be edited, never grows past this. */
 const MAX_HELD_BYTES = 16 << 20;
 
@@ -52,7 +54,7 @@ export class ResponseSide {
   private heldBytes = 0;
   private bytesOut = 0;
   private events: EventSplitter | undefined;
-  private readonly restoration: Restoration;
+  private readonly restoration: Restoration | undefined;
   private repeating: AbortController | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
@@ -60,7 +62,7 @@ export class ResponseSide {
     this.world = world;
     this.mouth = mouth;
     this.isDuplex = isDuplex;
-    this.restoration = new Restoration(exchange);
+    this.restoration = exchange === undefined ? undefined : new Restoration(exchange, world);
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */
@@ -79,17 +81,29 @@ export class ResponseSide {
     const call = exchange?.upstream;
     const connection = exchange?.connection;
     const local = headers.get(LOCAL_REPLY_HEADER);
-    if (exchange === undefined || call === undefined || connection === undefined) {
+    if (exchange === undefined || call === undefined) {
       this.onOtherAnswer(headers, local, isLast);
       return undefined;
     }
+    if (call.via === 'relay') {
+      this.onRelayed(headers, local, isLast);
+      return undefined;
+    }
+    if (connection === undefined) throw new Error('an upstream call without its connection');
+    const isRequest = exchange.envelope?.kind === 'request';
+    if (!isRequest && local === undefined && this.status >= 200 && this.status < 300) {
+      // A notification or an answer of the client's, taken: there is nothing to read.
+      this.mode = 'over';
+      this.mouth.answer(ACCEPTED, { verdict: 'allowed', upstreamStatus: this.status });
+      return undefined;
+    }
     // 404 says that the session is gone, before anything ran. Many servers say 400: then the body tells which it is.
-    if (local === undefined && call.session !== undefined && this.status === 404) {
+    if (local === undefined && call.session !== undefined && this.status === 404 && isRequest) {
       this.mode = 'over';
       return this.repeat(exchange, connection, call).then((answer) => this.answerRepeated(answer));
     }
     const isEmpty = isLast || headers.get('content-length') === '0';
-    this.maybeLost = local === undefined && call.session !== undefined && this.status === 400 && !isEmpty;
+    this.maybeLost = local === undefined && call.session !== undefined && this.status === 400 && !isEmpty && isRequest;
     const problem = this.maybeLost ? undefined : upstreamProblem(connection, this.status, headers, local, !isEmpty);
     if (problem === undefined) this.begin(headers);
     else {
@@ -113,13 +127,26 @@ export class ResponseSide {
     }
   }
 
+  /** The relay has made an answer for this client; a body that names things of one connection is still to be renamed. */
+  private onRelayed(headers: HeaderMap, local: string | undefined, isLast: boolean): void {
+    if (local !== undefined) {
+      this.mode = 'over';
+      this.mouth.refuse(problems.relayAway(), { reason: local });
+    } else if (isLast || headers.get('content-length') === '0') {
+      this.mode = 'over';
+      this.mouth.write(reply.continueResponse(headers, 'as chosen'), true);
+      this.finish();
+    } else this.begin(headers);
+  }
+
   /** Answers the headers, or keeps them until the body says what they should be. */
   private begin(headers: HeaderMap): void {
     const length = Number(headers.get('content-length') ?? (this.isDuplex ? 0 : Number.POSITIVE_INFINITY));
     const isSmall = length <= WHOLE_BYTES;
     if (isEventStream(headers) && this.status < 300) this.mode = 'events';
     // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
-    else if (this.isDuplex) this.mode = isSmall || this.status >= 400 || this.restoration.mustEdit ? 'held' : 'passing';
+    else if (this.isDuplex)
+      this.mode = isSmall || this.status >= 400 || this.restoration?.mayEdit === true ? 'held' : 'passing';
     else this.mode = isSmall || this.status >= 400 ? 'whole' : 'held';
 
     if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
@@ -160,11 +187,11 @@ export class ResponseSide {
 
   private onWhole(body: Buffer): Promise<void> | undefined {
     if (this.isLostSession(body)) {
-      return this.repeatInstead((bytes) => this.mouth.write(reply.replaceBody(bytes, true), true));
+      return this.repeatInstead((bytes) => this.mouth.write(reply.replaceBody(bytes, 200), true));
     }
-    const { bytes, isReplaced } = this.restoration.answer(body, this.status);
-    const same = bytes === body && !isReplaced;
-    this.mouth.write(same ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, isReplaced), true);
+    const { bytes, status } = this.restored(body);
+    const same = bytes === body && status === undefined;
+    this.mouth.write(same ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, status), true);
     this.finish();
     return undefined;
   }
@@ -174,20 +201,21 @@ export class ResponseSide {
     // Pieces are views of gRPC frames; a single last one is used before the next frame is read.
     this.held.push(isLast ? body : Buffer.from(body));
     this.heldBytes += body.length;
-    const mayPass = !this.restoration.mustEdit && this.status < 400;
+    const mayPass = this.restoration?.mustEdit !== true && this.status < 400;
+    const passAbove = this.restoration?.mayEdit === true ? EDITED_BYTES : WHOLE_BYTES;
     if (isLast) {
       const whole = this.held.length === 1 ? body : Buffer.concat(this.held);
       this.held = [];
       if (!this.isLostSession(whole)) this.releaseHeld(whole, true);
       else {
         return this.repeatInstead((bytes) => {
-          this.releaseHeaders(true);
+          this.releaseHeaders(200);
           this.mouth.write(reply.streamPiece(bytes, true), true);
         });
       }
     } else if (this.heldBytes > MAX_HELD_BYTES && !mayPass) this.tooLarge();
-    else if (this.heldBytes > WHOLE_BYTES && mayPass) {
-      this.releaseHeaders(false);
+    else if (this.heldBytes > passAbove && mayPass) {
+      this.releaseHeaders(undefined);
       this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false), false);
       this.held = [];
       this.mode = 'passing';
@@ -210,22 +238,28 @@ export class ResponseSide {
   }
 
   private releaseHeld(whole: Buffer, isLast: boolean): void {
-    const { bytes, isReplaced } = this.restoration.answer(whole, this.status);
-    this.releaseHeaders(isReplaced);
+    const { bytes, status } = this.restored(whole);
+    this.releaseHeaders(status);
     this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
     if (isLast) this.finish();
   }
 
-  private releaseHeaders(isReplaced: boolean): void {
+  private restored(whole: Buffer): Restored {
+    return this.restoration?.answer(whole, this.status) ?? { bytes: whole, status: undefined };
+  }
+
+  /** `status`: replaces the upstream's, with a body of ours. */
+  private releaseHeaders(status: number | undefined): void {
     if (this.waiting === undefined) return;
-    this.mouth.write(reply.continueResponse(this.waiting, 'as chosen', isReplaced), false);
+    this.mouth.write(reply.continueResponse(this.waiting, 'as chosen', status), false);
     this.waiting = undefined;
   }
 
   private onEvents(body: Buffer, isLast: boolean): void {
     try {
       for (const event of this.events?.push(body) ?? []) {
-        this.mouth.write(reply.streamPiece(this.restoration.event(event), false), false);
+        const bytes = this.restoration?.event(event);
+        if (bytes !== undefined) this.mouth.write(reply.streamPiece(bytes, false), false);
       }
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
@@ -241,12 +275,13 @@ export class ResponseSide {
   }
 
   private flushEvents(isLast: boolean): void {
-    const rest = this.events?.rest() ?? Buffer.alloc(0);
+    // An event that the stream's end cut off is none (WHATWG HTML, "Interpreting an event stream").
+    const rest = this.restoration?.end() ?? Buffer.alloc(0);
     if (isLast || rest.length > 0) this.mouth.write(reply.streamPiece(rest, isLast), isLast);
   }
 
   private ending(): Omit<Ending, 'verdict'> {
-    const { final } = this.restoration;
+    const final = this.restoration?.final;
     return {
       upstreamStatus: this.status,
       httpStatus: 200,
@@ -285,9 +320,9 @@ export class ResponseSide {
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: answer.problem.reason, isError: true });
       return;
     }
-    const restored = this.restoration.message(answer.body);
-    this.bytesOut = restored.length;
-    send(restored);
+    const { bytes } = this.restored(answer.body);
+    this.bytesOut = bytes.length;
+    send(bytes);
     this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
   }
 
@@ -297,10 +332,10 @@ export class ResponseSide {
       this.mouth.refuse(answer.problem, { upstreamStatus: answer.status });
       return;
     }
-    const restored = this.restoration.message(answer.body);
-    this.bytesOut = restored.length;
+    const { bytes } = this.restored(answer.body);
+    this.bytesOut = bytes.length;
     this.mouth.answer(
-      { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [restored] },
+      { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [bytes] },
       { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
     );
   }
@@ -317,3 +352,4 @@ export class ResponseSide {
 }
 
 const REPEATED = 'repeated on a new upstream session';
+const ACCEPTED: Answer = { kind: 'answer', status: 202, headers: [], body: [] };

@@ -2,6 +2,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { extProcService, type ProcessingRequest, type ProcessingResponse } from '../wire.ts';
 import { Conversation } from './conversation.ts';
+import type { Write } from './ending.ts';
 import type { World } from './world.ts';
 
 type Stream = grpc.ServerDuplexStream<ProcessingRequest, ProcessingResponse | Buffer>;
@@ -61,7 +62,11 @@ function serve(stream: Stream, world: World, streams: Set<Stream>): void {
     if (!ended) stream.end();
     ended = true;
   };
-  const conversation = new Conversation(world, (message, isLast) => {
+  const abort = (): void => {
+    if (!ended) stream.emit('error', { code: grpc.status.CANCELLED, details: 'the client took its request back' });
+    ended = true;
+  };
+  const write: Write = (message, isLast) => {
     if (ended || stream.destroyed || stream.cancelled) return;
     // Envoy reads slower than we write (its client does): take no more until it has caught up.
     if (!stream.write(message)) {
@@ -70,7 +75,8 @@ function serve(stream: Stream, world: World, streams: Set<Stream>): void {
     }
     // Nothing more is owed, so nothing can slip by: the trailers leave together with the last reply.
     if (isLast) end();
-  });
+  };
+  const conversation = new Conversation(world, write, abort);
   let over = false;
   const finish = (): void => {
     if (over) return;

@@ -4,7 +4,9 @@ import type { Vault } from '../credentials/vault.ts';
 import type { Egress } from '../egress/egress.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Handles } from '../sessions/handles.ts';
+import type { InFlight } from '../sessions/in-flight.ts';
 import type { SessionIds } from '../sessions/session-id.ts';
+import type { SessionStore } from '../sessions/stored-session.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
 import type { UpstreamSessions } from '../sessions/upstream-sessions.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
@@ -22,6 +24,9 @@ export interface World {
   /** Ends a downstream session everywhere. */
   endSession(session: { id: string; tenant: string; expiresAt: number }): Promise<void>;
   readonly upstreamSessions: UpstreamSessions;
+  readonly sessionStore: SessionStore;
+  /** Calls that are being answered in this process. */
+  readonly inFlight: InFlight;
   readonly egress: Egress;
   readonly audit: AuditQueue;
   readonly meters: Meters;

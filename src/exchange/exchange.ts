@@ -86,9 +86,13 @@ export interface Exchange {
   /** The request body as it came. */
   body?: Buffer;
   envelope?: Envelope;
+  /** The body is a JSON array: a batch. */
+  isBatch?: boolean;
   client?: ClientHop;
   target?: Target;
   connection?: Connection;
+  /** What the client answers, where a relay asked it: [relay id, question id]. */
+  question?: readonly [string, string];
   decision?: Decision;
   upstream?: UpstreamCall;
   problem?: Problem;
@@ -96,14 +100,22 @@ export interface Exchange {
 
 /** A call as it will be sent to an upstream: everything that repeating it would need. */
 export interface UpstreamCall {
+  /** Value of the route header: a connection's, or the relay's. */
+  readonly route: string;
+  /** The relay answers in the client's own era, with ids and tokens restored. */
+  readonly via: 'upstream' | 'relay';
   readonly path: string;
   /** Set on the request, replacing what the client sent. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Buffer;
   readonly bodyChanged: boolean;
   readonly session: UpstreamSession | undefined;
-  /** The id the upstream sees, when it is not the client's own. */
+  /** Whose session that is. */
+  readonly owner: SessionOwner | undefined;
+  /** The id the upstream sees, when it is not the client's own. JSON text. */
   readonly mintedId: string | undefined;
+  /** The progress token the upstream sees, when it is not the client's own. JSON text. */
+  readonly mintedToken: string | undefined;
 }
 
 /** A session with an upstream that mints ids. */
@@ -111,6 +123,22 @@ export interface UpstreamSession {
   readonly key: string;
   readonly id: string;
   readonly protocolVersion: string;
+}
+
+/** For whom a session with an upstream is kept (sessions/owner.ts). */
+export interface SessionOwner {
+  /** The same for all who share one; without spaces. */
+  readonly key: string;
+  /** The one downstream session it serves; null: several clients share it, so ids and progress tokens are minted. */
+  readonly sessionId: string | null;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+  /** JSON text of the capabilities declared upstream. */
+  readonly capabilities: string;
+  /** `name/version`. */
+  readonly clientName: string;
+  /** Set upstream when it is opened. */
+  readonly logLevel: string | undefined;
 }
 
 /** What a step decides. `undefined` = go on. */

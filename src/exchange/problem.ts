@@ -3,6 +3,8 @@
  * and the sentence that tells an agent what to do next (design rule 11). A Problem is a value, never thrown.
  */
 
+import type { Era } from '../mcp/revision.ts';
+
 export type Verdict = 'allowed' | 'denied' | 'limited' | 'blocked' | 'failed';
 
 export interface Problem {
@@ -15,12 +17,15 @@ export interface Problem {
   /** As a tool result (`isError`, HTTP 200) when the request was a tools/call: SDKs throw on anything else. */
   readonly asToolResult: boolean;
   readonly headers: readonly (readonly [string, string])[];
+  /** JSON text of `error.data`. */
+  readonly data: string | undefined;
   readonly verdict: Verdict;
   /** For the audit only: what really decided. */
   readonly reason: string | undefined;
 }
 
 interface Extras {
+  readonly data?: unknown;
   readonly headers?: readonly (readonly [string, string])[];
   readonly reason?: string | undefined;
 }
@@ -41,6 +46,7 @@ function define(
     verdict,
     asToolResult: extras.asToolResult ?? false,
     headers: extras.headers ?? [],
+    data: extras.data === undefined ? undefined : JSON.stringify(extras.data),
     reason: extras.reason,
   };
 }
@@ -53,6 +59,11 @@ const PARAMS = -32602;
 const INTERNAL = -32603;
 const GENERAL = -32000;
 const NO_SESSION = -32001;
+/** MCP up to 2025-11-25; later revisions use invalid params. */
+const NO_RESOURCE = -32002;
+/** MCP 2026-07-28, "Error Codes". */
+const HEADER_MISMATCH = -32020;
+const UNSUPPORTED_VERSION = -32022;
 
 export const problems = {
   notJson: (detail: string) =>
@@ -180,7 +191,31 @@ export const problems = {
       'failed',
       `MCP-Protocol-Version ${got} is not supported. Supported: ${supported.join(', ')}.`,
     ),
-  unknownMethod: (method: string) => define('unknown_method', 200, METHOD, 'failed', `Method not found: ${method}`),
+  /** Modern: 404, which tells a client that this is no older server (MCP 2026-07-28 transports). */
+  unknownMethod: (method: string, era: Era = 'legacy') =>
+    define('unknown_method', era === 'modern' ? 404 : 200, METHOD, 'failed', `Method not found: ${method}`),
+  /** A header that says something else than the body it came with, or is missing. */
+  headerMismatch: (detail: string) =>
+    define('header_mismatch', 400, HEADER_MISMATCH, 'denied', `Header mismatch: ${detail}.`, { reason: detail }),
+  unsupportedVersion: (requested: string, supported: readonly string[]) =>
+    define(
+      'protocol_version',
+      400,
+      UNSUPPORTED_VERSION,
+      'failed',
+      `Protocol version ${requested} is not supported. Supported: ${supported.join(', ')}.`,
+      { data: { supported, requested } },
+    ),
+  badMeta: (detail: string) => define('bad_meta', 400, PARAMS, 'failed', `Invalid params: ${detail}`),
+  /** Clients of 2026-07-28 send requests only. */
+  responseNotExpected: () =>
+    define(
+      'invalid_request',
+      400,
+      INVALID,
+      'failed',
+      'A JSON-RPC response is not expected here: answer input requests by calling again with inputResponses.',
+    ),
   badParams: (detail: string) => define('bad_params', 200, PARAMS, 'failed', `Invalid params: ${detail}`),
   /** A denied tool and an unknown one read the same; the audit knows why. */
   noTool: (name: string, reason: string) =>
@@ -188,6 +223,49 @@ export const problems = {
       asToolResult: true,
       reason,
     }),
+  noPrompt: (name: string, reason: string) =>
+    define(
+      'no_prompt',
+      200,
+      PARAMS,
+      'denied',
+      `No prompt named ${name} is available to you; prompts/list shows what is.`,
+      {
+        reason,
+      },
+    ),
+  /** A denied resource and an unknown one read the same. */
+  noResource: (uri: string, era: Era, reason: string) =>
+    define(
+      'no_resource',
+      200,
+      era === 'modern' ? PARAMS : NO_RESOURCE,
+      'denied',
+      `Resource not found: ${uri}. resources/list and resources/templates/list show what is available to you.`,
+      { reason, data: { uri } },
+    ),
+  /** A response whose id belongs to no request that was made on this session. */
+  unknownQuestion: () =>
+    define(
+      'unknown_question',
+      400,
+      INVALID,
+      'denied',
+      'No request with this id was made on this session. Answer with the id that the request came with.',
+      { reason: 'an answer to a request that was never made here' },
+    ),
+  noTask: (reason: string) =>
+    define('no_task', 200, PARAMS, 'denied', 'No such task: it is not yours, has ended, or never was.', { reason }),
+  /** The upstream asked for input that this client cannot give. */
+  needsInput: (connection: string, what: string) =>
+    define(
+      'needs_input',
+      502,
+      INTERNAL,
+      'failed',
+      `The MCP server behind "${connection}" needs ${what}, which this client does not support.`,
+      { asToolResult: true, reason: `needs ${what}` },
+    ),
   unavailable: (connection: string, detail: string, retry: string) =>
     define('unavailable', 502, INTERNAL, 'failed', `The MCP server behind "${connection}" ${detail}. ${retry}`, {
       asToolResult: true,
@@ -223,6 +301,15 @@ export const problems = {
       `The gateway cannot read its credential for "${connection}". This is not your key; ask the gateway operator to run "sallyport doctor".`,
       { asToolResult: true, reason },
     ),
+  relayAway: () =>
+    define(
+      'relay_away',
+      503,
+      INTERNAL,
+      'failed',
+      'The part of the gateway that serves this request is restarting. Try again in a few seconds.',
+      { asToolResult: true, headers: [['retry-after', '2']] },
+    ),
   deadline: () =>
     define('deadline', 504, INTERNAL, 'failed', 'The gateway did not finish preparing this call in time. Try again.', {
       asToolResult: true,
@@ -252,20 +339,25 @@ export const problems = {
 } as const;
 
 /** The JSON-RPC message that carries a problem to the client. `id` is the request id's own text, or `null`. */
-export function problemBody(problem: Problem, id: string, isToolCall: boolean): { status: number; body: Buffer } {
+export function problemBody(
+  problem: Problem,
+  id: string,
+  isToolCall: boolean,
+  era: Era,
+): { status: number; body: Buffer } {
   if (problem.asToolResult && isToolCall && id !== 'null') {
     const text = JSON.stringify(problem.message);
     return {
       status: 200,
       body: Buffer.from(
-        `{"jsonrpc":"2.0","id":${id},"result":{"content":[{"type":"text","text":${text}}],"isError":true}}`,
+        `{"jsonrpc":"2.0","id":${id},"result":{${era === 'modern' ? '"resultType":"complete",' : ''}"content":[{"type":"text","text":${text}}],"isError":true}}`,
       ),
     };
   }
   return {
     status: problem.status,
     body: Buffer.from(
-      `{"jsonrpc":"2.0","id":${id},"error":{"code":${problem.rpcCode},"message":${JSON.stringify(problem.message)}}}`,
+      `{"jsonrpc":"2.0","id":${id},"error":{"code":${problem.rpcCode},"message":${JSON.stringify(problem.message)}${problem.data === undefined ? '' : `,"data":${problem.data}`}}}`,
     ),
   };
 }

@@ -9,6 +9,7 @@ export interface ClientCapabilities {
   /** Elicitation by form and by URL; `elicitation: {}` means form only (MCP 2025-11-25, elicitation capabilities). */
   readonly elicitsForm: boolean;
   readonly elicitsUrl: boolean;
+  readonly samplesWithTools: boolean;
   /** Identifiers under `extensions`. */
   readonly extensions: ReadonlySet<string>;
 }
@@ -48,6 +49,7 @@ function read(text: string): ClientCapabilities {
     answers,
     elicitsForm: elicitation !== undefined && (isObject(elicitation.form) || !elicitsUrl),
     elicitsUrl,
+    samplesWithTools: isObject(declared.sampling) && isObject(declared.sampling.tools),
     extensions: new Set(isObject(declared.extensions) ? Object.keys(declared.extensions) : []),
   };
 }

@@ -2,7 +2,9 @@
  * The JSON-RPC envelope of one MCP message, as places in its bytes: what routing and policy need to know, read
  * once, with the payload left as it came (design rules 1 to 3).
  */
+
 import { assertUtf8, JsonError, refuseRepeats, type Span, skipSpace, skipValue, stringAt, walkObject } from './json.ts';
+import { type RequestMeta, readMeta } from './meta.ts';
 
 export interface Envelope {
   readonly bytes: Buffer;
@@ -16,9 +18,21 @@ export interface Envelope {
   readonly name: string | undefined;
   readonly nameSpan: Span | undefined;
   readonly uri: string | undefined;
+  readonly uriSpan: Span | undefined;
   readonly cursor: string | undefined;
   readonly arguments: Span | undefined;
-  readonly meta: Span | undefined;
+  /** `params._meta`, where it is an object. */
+  readonly meta: RequestMeta | undefined;
+  /** `params.ref` of completion/complete. */
+  readonly ref: Span | undefined;
+  readonly taskId: string | undefined;
+  readonly taskIdSpan: Span | undefined;
+  /** `params.requestId` of notifications/cancelled. */
+  readonly cancels: Span | undefined;
+  /** `params.level` of logging/setLevel. */
+  readonly level: string | undefined;
+  /** `params.progressToken` of notifications/progress. */
+  readonly progressToken: Span | undefined;
   readonly protocolVersion: string | undefined;
   /** `clientInfo` of an initialize request. */
   readonly clientInfo: Span | undefined;
@@ -80,9 +94,16 @@ class Found {
   private name: string | undefined;
   private nameSpan: Span | undefined;
   private uri: string | undefined;
+  private uriSpan: Span | undefined;
   private cursor: string | undefined;
   private arguments: Span | undefined;
-  private meta: Span | undefined;
+  private meta: RequestMeta | undefined;
+  private ref: Span | undefined;
+  private taskId: string | undefined;
+  private taskIdSpan: Span | undefined;
+  private cancels: Span | undefined;
+  private level: string | undefined;
+  private progressToken: Span | undefined;
   private protocolVersion: string | undefined;
   private clientInfo: Span | undefined;
 
@@ -120,6 +141,23 @@ class Found {
         break;
       case 'uri':
         this.uri = this.text(start, end);
+        this.uriSpan = { start, end };
+        break;
+      case 'taskId':
+        this.taskId = this.text(start, end);
+        this.taskIdSpan = { start, end };
+        break;
+      case 'ref':
+        if (this.bytes[start] === 0x7b) this.ref = { start, end };
+        break;
+      case 'requestId':
+        this.cancels = { start, end };
+        break;
+      case 'level':
+        this.level = this.text(start, end);
+        break;
+      case 'progressToken':
+        this.progressToken = { start, end };
         break;
       case 'cursor':
         this.cursor = this.text(start, end);
@@ -130,7 +168,7 @@ class Found {
         refuseRepeats(this.bytes, start);
         break;
       case '_meta':
-        this.meta = { start, end };
+        if (this.bytes[start] === 0x7b) this.meta = readMeta(this.bytes, start, end);
         break;
       case 'protocolVersion':
         this.protocolVersion = this.text(start, end);
@@ -158,7 +196,8 @@ class Found {
     if (this.method !== undefined && this.hasOutcome) refuse('a message is a request or a response, not both');
     if (this.hasOutcome && id === undefined) refuse('a response needs an "id"');
     if (this.params !== undefined && this.bytes[this.params.start] !== 0x7b) refuse('"params" must be an object');
-    const { bytes, params, name, nameSpan, uri, cursor, meta, protocolVersion, clientInfo } = this;
+    const { bytes, params, name, nameSpan, uri, uriSpan, cursor, meta, protocolVersion, clientInfo } = this;
+    const { ref, taskId, taskIdSpan, cancels, level, progressToken } = this;
     return {
       bytes,
       kind: this.method === undefined ? 'response' : id === undefined ? 'notification' : 'request',
@@ -168,9 +207,16 @@ class Found {
       name,
       nameSpan,
       uri,
+      uriSpan,
       cursor,
       arguments: this.arguments,
       meta,
+      ref,
+      taskId,
+      taskIdSpan,
+      cancels,
+      level,
+      progressToken,
       protocolVersion,
       clientInfo,
     };

@@ -120,3 +120,48 @@ function singleData(event: Buffer): Buffer | undefined {
   const start = event[first + 5] === 0x20 ? first + 6 : first + 5;
   return event.subarray(start, end).includes(CR) ? undefined : event.subarray(start, end);
 }
+
+export interface EventFields {
+  readonly id?: string | undefined;
+  /** Milliseconds, as written. */
+  readonly retry?: string | undefined;
+}
+
+/** `id` and `retry` of an event, where it has them. */
+export function eventFields(event: Buffer): EventFields {
+  // Most events have neither, and data can be long.
+  if (!hasField(event, 'id') && !hasField(event, 'retry')) return NO_FIELDS;
+  let id: string | undefined;
+  let retry: string | undefined;
+  for (const line of event.toString('utf8').split(/\r\n|\n|\r/)) {
+    const [name = '', value = ''] = /^(id|retry)(?:: ?(.*))?$/s.exec(line)?.slice(1) ?? [];
+    if (name === 'id') id = value;
+    if (name === 'retry' && /^\d+$/.test(value)) retry = value;
+  }
+  return { id, retry };
+}
+
+const NO_FIELDS: EventFields = {};
+
+/** Whether a line begins with the field's name; JSON data holds no line that does, for it stands behind `data:`. */
+function hasField(event: Buffer, name: string): boolean {
+  for (let at = event.indexOf(name, 0, 'latin1'); at >= 0; at = event.indexOf(name, at + 1, 'latin1')) {
+    if (at === 0 || event[at - 1] === LF || event[at - 1] === CR) return true;
+  }
+  return false;
+}
+
+/** One event: a message, or, with empty data, only a place to come back to. */
+export function formatEvent(data: Buffer, { id, retry }: EventFields): Buffer {
+  const head = `${id === undefined ? '' : `id: ${id}\n`}${retry === undefined ? '' : `retry: ${retry}\n`}`;
+  if (data.length === 0) return Buffer.from(`${head}data: \n\n`);
+  const start = Buffer.from(`${head}event: message\ndata: `);
+  // Whitespace between values may hold line ends: each line of data has its own field.
+  const body =
+    data.includes(LF) || data.includes(CR)
+      ? Buffer.from(data.toString('utf8').replace(/\r\n|\n|\r/g, '\ndata: '))
+      : data;
+  return Buffer.concat([start, body, BLANK_LINE]);
+}
+
+const BLANK_LINE = Buffer.from('\n\n');

@@ -1,5 +1,5 @@
 /** What the gateway needs to know of an upstream's answer, as places in its bytes. */
-import { assertUtf8, JsonError, type Span, skipSpace, walkObject } from './json.ts';
+import { assertUtf8, JsonError, type Span, skipSpace, stringAt, walkObject } from './json.ts';
 
 export interface ResponseEnvelope {
   readonly bytes: Buffer;
@@ -7,6 +7,8 @@ export interface ResponseEnvelope {
   readonly kind: 'result' | 'error' | 'message';
   readonly id: Span | undefined;
   readonly method: string | undefined;
+  /** `params` of a message. */
+  readonly params: Span | undefined;
   /** The `result` or `error` value. */
   readonly outcome: Span | undefined;
   /** `result.isError` of a tool result. */
@@ -22,11 +24,13 @@ export function parseResponse(bytes: Buffer): ResponseEnvelope | undefined {
     let id: Span | undefined;
     let method: string | undefined;
     let outcome: Span | undefined;
+    let params: Span | undefined;
     let kind: ResponseEnvelope['kind'] = 'message' as ResponseEnvelope['kind'];
     let isError = false;
     const end = walkObject(bytes, start, 0, (key, from, to) => {
       if (key === 'id') id = { start: from, end: to };
-      else if (key === 'method') method = bytes.toString('utf8', from + 1, to - 1);
+      else if (key === 'method') method = bytes[from] === 0x22 ? stringAt(bytes, from, to) : undefined;
+      else if (key === 'params') params = { start: from, end: to };
       else if (key === 'result' || key === 'error') {
         kind = key;
         outcome = { start: from, end: to };
@@ -35,7 +39,7 @@ export function parseResponse(bytes: Buffer): ResponseEnvelope | undefined {
     });
     if (skipSpace(bytes, end) < bytes.length) return undefined;
     if (method === undefined && outcome === undefined) return undefined;
-    return { bytes, kind, id, method, outcome, isError: kind === 'error' || isError };
+    return { bytes, kind, id, method, params, outcome, isError: kind === 'error' || isError };
   } catch (error) {
     if (error instanceof JsonError) return undefined;
     throw error;

@@ -73,3 +73,14 @@ export function ruleText(decision: Decision): string {
   if (decision.persona === undefined) return 'no persona';
   return `persona ${decision.persona}: ${decision.list} ${decision.source}`;
 }
+
+/** What policy calls a resource or a template: its owner, and the owner's own URI. */
+export const resourceName = (connection: string, uri: string): string => `${connection}__${uri}`;
+
+/** For what belongs to a connection as such (an answer to its question, a task of the caller's own). */
+export function decideConnection(persona: Persona | undefined, connection: string): Decision {
+  if (persona === undefined) {
+    return { allowed: false, source: 'none', list: undefined, persona: undefined, pattern: undefined };
+  }
+  return decision(persona, 'connections', match(persona.connections, connection));
+}

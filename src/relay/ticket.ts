@@ -11,9 +11,10 @@ export const TICKET_HEADER = 'x-sallyport-ticket';
 
 /**
  * `call`: a request to an upstream of the other era whose client may be asked things. `answer`: a client's answer to what
- * a relay asked it. `listen`: `subscriptions/listen`. `batch`: a JSON-RPC batch (2025-03-26 sessions).
+ * a relay asked it. `listen`: `subscriptions/listen`. `batch`: a JSON-RPC batch (2025-03-26 sessions). `message`: of an
+ * HTTP+SSE client, from the relay that got it to the one that holds the client's stream.
  */
-export type Work = 'call' | 'answer' | 'listen' | 'batch';
+export type Work = 'call' | 'answer' | 'listen' | 'batch' | 'message';
 
 export interface Ticket {
   readonly work: Work;

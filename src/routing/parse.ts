@@ -7,15 +7,17 @@ import { EnvelopeError, parseEnvelope } from '../mcp/envelope.ts';
 export const parse: Step<World> = {
   name: 'parse envelope',
   needs: ['body'],
-  gives: ['envelope'],
+  gives: ['envelope', 'isBatch'],
   run(exchange): StepResult {
     try {
       exchange.envelope = parseEnvelope(exchange.body as Buffer);
       return undefined;
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error;
-      if (error.code === 'parse') return refuse(problems.notJson(error.message));
-      return refuse(error.code === 'batch' ? problems.batch(error.message) : problems.invalidRequest(error.message));
+      // Whether a batch is welcome depends on the session it comes on.
+      exchange.isBatch = error.code === 'batch';
+      if (exchange.isBatch) return undefined;
+      return refuse(error.code === 'parse' ? problems.notJson(error.message) : problems.invalidRequest(error.message));
     }
   },
 };

@@ -7,7 +7,8 @@ import { UpstreamError } from '../egress/upstream-client.ts';
 import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
-import { upstreamHeaders, upstreamProblem } from './route.ts';
+import { upstreamHeaders } from './outgoing.ts';
+import { upstreamProblem } from './route.ts';
 
 const MAX_ANSWER_BYTES = 16 << 20;
 
@@ -24,11 +25,10 @@ export async function repeatCall(
   world: World,
   abandoned: AbortSignal,
 ): Promise<Repeated> {
-  const { session } = exchange;
-  if (session === undefined || call.session === undefined) throw new Error('no session to replace');
+  if (call.owner === undefined || call.session === undefined) throw new Error('no session to replace');
   const deadline = startDeadline(connection.timeoutMs, abandoned);
   try {
-    const fresh = await world.upstreamSessions.replace(connection, session, call.session);
+    const fresh = await world.upstreamSessions.replace(connection, call.owner, call.session);
     const answer = await post(world.egress, connection, call.body, {
       extraHeaders: upstreamHeaders(exchange, connection, fresh),
       path: call.path,

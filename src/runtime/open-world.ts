@@ -8,8 +8,10 @@ import { createEgress } from '../egress/egress.ts';
 import { KeyRing } from '../identity/key-ring.ts';
 import { packageVersion } from '../package-root.ts';
 import { createHandles } from '../sessions/handles.ts';
+import { InFlight } from '../sessions/in-flight.ts';
 import { createSessionIds } from '../sessions/session-id.ts';
 import { createSessionStore } from '../sessions/store.ts';
+import type { CancelBroadcast } from '../sessions/stored-session.ts';
 import { Tombstones } from '../sessions/tombstones.ts';
 import { createUpstreamSessions } from '../sessions/upstream-sessions.ts';
 import { startFeed } from '../snapshot/feed.ts';
@@ -31,6 +33,8 @@ export interface OpenWorldOptions {
   readonly replica: { readonly id: string; readonly role: 'processor' | 'relay'; readonly address?: string };
   readonly onSnapshot?: (snapshot: Snapshot) => void;
   readonly onSessionEnded?: (sessionId: string) => void;
+  /** Further NOTIFY channels to listen to, with what to do with a payload. */
+  readonly notices?: Readonly<Record<string, (payload: string) => void>>;
   readonly log: Logger;
 }
 
@@ -56,6 +60,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   const upstreamSessions = createUpstreamSessions({ vault, store: sessionStore, egress, log });
   const keys = new KeyRing();
   const tombstones = new Tombstones();
+  const inFlight = new InFlight();
   const meters = createMeters();
   const audit = new AuditQueue((rows) => insertAuditEvents(database, rows), log);
   const feed = startFeed({
@@ -71,6 +76,13 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     ...(options.onSnapshot === undefined ? {} : { onSnapshot: options.onSnapshot }),
     log,
     replica: options.replica,
+    notices: {
+      sallyport_cancel(payload) {
+        const { sessionId, id, reason } = JSON.parse(payload) as CancelBroadcast;
+        inFlight.cancel(sessionId, id, reason);
+      },
+      ...options.notices,
+    },
   });
   const world: World = {
     snapshot: feed.snapshot,
@@ -87,6 +99,8 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
       upstreamSessions.close(open, connections);
     },
     upstreamSessions,
+    sessionStore,
+    inFlight,
     egress,
     audit,
     meters,

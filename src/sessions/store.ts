@@ -22,7 +22,55 @@ export function createSessionStore(database: Database): SessionStore {
          returning sealed_id`,
         [key, tenant, sessionId, connectionId, sealed, new Date(expiresAt)],
       );
+      // The relay that holds this session's stream now has one more upstream to listen to.
+      if (sessionId !== null) {
+        await pool.query("select pg_notify('sallyport_upstream', $1)", [JSON.stringify({ sessionId })]);
+      }
       return rows[0]?.sealed_id ?? sealed;
+    },
+    async wishes(sessionId, connectionId) {
+      const { rows } = await pool.query<{ level: string | null; uris: string[] | null }>(
+        `select (select level from session_log_levels where session_id = $1) as level,
+                (select array_agg(uri) from session_subscriptions where session_id = $1 and connection_id = $2) as uris`,
+        [sessionId, connectionId],
+      );
+      return { logLevel: rows[0]?.level ?? undefined, subscriptions: rows[0]?.uris ?? [] };
+    },
+    async setLogLevel({ id, expiresAt }, level) {
+      await pool.query(
+        `insert into session_log_levels (session_id, level, expires_at) values ($1, $2, $3)
+         on conflict (session_id) do update set level = excluded.level`,
+        [id, level, new Date(expiresAt)],
+      );
+    },
+    async subscribe({ id, expiresAt }, connectionId, uri) {
+      await pool.query(
+        `with stored as (
+           insert into session_subscriptions (session_id, connection_id, uri, expires_at) values ($1, $2, $3, $4)
+           on conflict do nothing
+         )
+         select pg_notify('sallyport_upstream', json_build_object('sessionId', $1::text)::text)`,
+        [id, connectionId, uri, new Date(expiresAt)],
+      );
+    },
+    async unsubscribe(sessionId, connectionId, uri) {
+      await pool.query(
+        `with gone as (
+           delete from session_subscriptions where session_id = $1 and connection_id = $2 and uri = $3
+         )
+         select pg_notify('sallyport_upstream', json_build_object('sessionId', $1::text)::text)`,
+        [sessionId, connectionId, uri],
+      );
+    },
+    async open(sessionId) {
+      const { rows } = await pool.query<{ connection_id: string; sealed_id: Buffer }>(
+        'select connection_id, sealed_id from upstream_sessions where session_id = $1 and expires_at > now()',
+        [sessionId],
+      );
+      return rows.map((row) => ({ connectionId: row.connection_id, sealed: row.sealed_id }));
+    },
+    async broadcastCancel(cancel) {
+      await pool.query("select pg_notify('sallyport_cancel', $1)", [JSON.stringify(cancel)]);
     },
     async remove(key, sealed) {
       await pool.query('delete from upstream_sessions where key = $1 and sealed_id = $2', [key, sealed]);
@@ -34,6 +82,10 @@ export function createSessionStore(database: Database): SessionStore {
            on conflict (session_id) do nothing
          ), told as (
            select pg_notify('sallyport_session', json_build_object('id', $1::text, 'expiresAt', $4::bigint)::text)
+         ), levels as (
+           delete from session_log_levels where session_id = $1
+         ), subscriptions as (
+           delete from session_subscriptions where session_id = $1
          ), gone as (
            delete from upstream_sessions where session_id = $1 returning connection_id, sealed_id
          )

@@ -10,7 +10,21 @@ export interface StoredUpstreamSession {
   readonly expiresAt: number;
 }
 
-/** What was open upstream for a downstream session that has ended. */
+/** Payload of NOTIFY `sallyport_cancel`. */
+export interface CancelBroadcast {
+  readonly sessionId: string;
+  /** The request's id as the client wrote it. */
+  readonly id: string;
+  readonly reason?: string | undefined;
+}
+
+export interface SessionWishes {
+  readonly logLevel: string | undefined;
+  /** The upstream's own URIs that were subscribed to. */
+  readonly subscriptions: readonly string[];
+}
+
+/** What is or was open upstream for a downstream session. */
 export interface EndedUpstreamSession {
   readonly connectionId: string;
   readonly sealed: Buffer;
@@ -20,6 +34,15 @@ export interface SessionStore {
   read(key: Buffer): Promise<Buffer | undefined>;
   /** Stores unless another replica was first; returns what is stored now. */
   write(session: StoredUpstreamSession): Promise<Buffer>;
+  /** What a downstream session has asked for that a new upstream session must be told again. */
+  wishes(sessionId: string, connectionId: string): Promise<SessionWishes>;
+  setLogLevel(session: { id: string; expiresAt: number }, level: string): Promise<void>;
+  subscribe(session: { id: string; expiresAt: number }, connectionId: string, uri: string): Promise<void>;
+  unsubscribe(sessionId: string, connectionId: string, uri: string): Promise<void>;
+  /** Everything open upstream for a downstream session. */
+  open(sessionId: string): Promise<EndedUpstreamSession[]>;
+  /** Asks every other process to cancel a call that is not being answered here. */
+  broadcastCancel(cancel: CancelBroadcast): Promise<void>;
   /** Removes it if it is still this one. */
   remove(key: Buffer, sealed: Buffer): Promise<void>;
   /** Ends a downstream session: tombstone, NOTIFY, and the upstream sessions that were its own. */

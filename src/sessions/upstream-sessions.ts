@@ -1,17 +1,18 @@
 /**
- * Sessions with upstreams that mint ids: one per (downstream session, connection, credential), opened at first use,
- * sealed in Postgres so that every replica finds it, cached here. `pooled` connections share one per credential.
+ * Sessions with legacy upstreams that mint ids: one per (owner, connection, credential), opened at first use, sealed in
+ * Postgres so that every replica finds it, cached here. owner.ts says who shares one.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Vault } from '../credentials/vault.ts';
+import { startDeadline } from '../egress/deadline.ts';
 import type { Egress } from '../egress/egress.ts';
 import { openSession } from '../egress/upstream-client.ts';
-import type { Session, UpstreamSession } from '../exchange/exchange.ts';
+import type { SessionOwner, UpstreamSession } from '../exchange/exchange.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { SESSION_LIFETIME_MS } from './session-id.ts';
 import type { EndedUpstreamSession, SessionStore } from './stored-session.ts';
+import { repeatWishes } from './wishes.ts';
 
 /** Opening one must fit into the exchange's own deadline. */
 const OPEN_TIMEOUT_MS = 10_000;
@@ -19,9 +20,14 @@ const CACHE_SIZE = 20_000;
 
 export interface UpstreamSessions {
   /** The session to call `connection` with; undefined when it needs none. Synchronous once opened. Throws EgressError, UpstreamError. */
-  acquire(connection: Connection, session: Session): UpstreamSession | undefined | Promise<UpstreamSession | undefined>;
+  acquire(
+    connection: Connection,
+    owner: SessionOwner,
+  ): UpstreamSession | undefined | Promise<UpstreamSession | undefined>;
   /** The upstream no longer knows it: forget it everywhere and open another. */
-  replace(connection: Connection, session: Session, lost: UpstreamSession): Promise<UpstreamSession | undefined>;
+  replace(connection: Connection, owner: SessionOwner, lost: UpstreamSession): Promise<UpstreamSession | undefined>;
+  /** What is open for a downstream session now, without opening anything. */
+  open(sessionId: string): Promise<{ readonly connectionId: string; readonly session: UpstreamSession }[]>;
   /** Forgets and closes, upstream too, what belonged to a downstream session. `rows` as SessionStore.end returned them. */
   close(rows: readonly EndedUpstreamSession[], connections: Iterable<Connection>): void;
   /** Forgets what is cached for a downstream session (it was ended elsewhere). */
@@ -41,43 +47,53 @@ export function createUpstreamSessions(options: {
   /** Keys by downstream session, so that an end is complete. */
   const keysBySession = new Map<string, Set<string>>();
 
-  const remember = (session: Session, upstream: UpstreamSession): UpstreamSession => {
+  const remember = ({ sessionId }: SessionOwner, upstream: UpstreamSession): UpstreamSession => {
     cache.set(upstream.key, upstream);
-    let keys = keysBySession.get(session.id);
+    if (sessionId === null) return upstream;
+    let keys = keysBySession.get(sessionId);
     if (keys === undefined) {
       if (keysBySession.size >= CACHE_SIZE) keysBySession.delete(keysBySession.keys().next().value as string);
       keys = new Set();
-      keysBySession.set(session.id, keys);
+      keysBySession.set(sessionId, keys);
     }
     keys.add(upstream.key);
     return upstream;
   };
 
-  async function open(connection: Connection, session: Session, key: string): Promise<UpstreamSession | undefined> {
+  async function open(connection: Connection, owner: SessionOwner, key: string): Promise<UpstreamSession | undefined> {
     const hash = createHash('sha256').update(key).digest();
     const stored = await store.read(hash);
     const known = stored === undefined ? undefined : unseal(stored, key, connection.id);
-    if (known !== undefined) return remember(session, known);
-    const handshake = await openSession(
-      egress,
-      connection,
-      AbortSignal.timeout(Math.min(OPEN_TIMEOUT_MS, connection.timeoutMs)),
-    );
-    if (handshake.sessionId === undefined) return undefined;
-    const mine = { key, id: handshake.sessionId, protocolVersion: handshake.protocolVersion };
-    const pooled = connection.session === 'pooled';
+    if (known !== undefined) return remember(owner, known);
+    const deadline = startDeadline(Math.min(OPEN_TIMEOUT_MS, connection.timeoutMs));
+    let mine: UpstreamSession;
+    try {
+      const handshake = await openSession(egress, connection, deadline.signal, {
+        capabilities: owner.capabilities,
+        ...(owner.clientName !== '' && { clientInfo: clientInfo(owner.clientName) }),
+      });
+      if (handshake.sessionId === undefined) return undefined;
+      mine = { key, id: handshake.sessionId, protocolVersion: handshake.protocolVersion };
+      const wishes =
+        owner.sessionId === null
+          ? { logLevel: owner.logLevel, subscriptions: [] }
+          : await store.wishes(owner.sessionId, connection.id);
+      await repeatWishes(egress, connection, mine, wishes, deadline.signal);
+    } finally {
+      deadline.release();
+    }
     const now = await store.write({
       key: hash,
       tenant: connection.tenant,
-      sessionId: pooled ? null : session.id,
+      sessionId: owner.sessionId,
       connectionId: connection.id,
       sealed: seal(mine, connection.id),
-      expiresAt: pooled ? Date.now() + SESSION_LIFETIME_MS : session.expiresAt,
+      expiresAt: owner.expiresAt,
     });
     // Two replicas opened at once: the other's stands, ours goes.
     const agreed = unseal(now, key, connection.id) ?? mine;
     if (agreed.id !== mine.id) endUpstream(connection, mine);
-    return remember(session, agreed);
+    return remember(owner, agreed);
   }
 
   const seal = (upstream: UpstreamSession, connectionId: string): Buffer =>
@@ -108,10 +124,10 @@ export function createUpstreamSessions(options: {
       );
   };
 
-  const single = (connection: Connection, session: Session, key: string): Promise<UpstreamSession | undefined> => {
+  const single = (connection: Connection, owner: SessionOwner, key: string): Promise<UpstreamSession | undefined> => {
     let pending = opening.get(key);
     if (pending === undefined) {
-      pending = open(connection, session, key).finally(() => opening.delete(key));
+      pending = open(connection, owner, key).finally(() => opening.delete(key));
       opening.set(key, pending);
     }
     return pending;
@@ -121,19 +137,27 @@ export function createUpstreamSessions(options: {
     get cached() {
       return cache.size;
     },
-    acquire(connection, session) {
-      if (connection.session === 'stateless' || !connection.catalog.hasSessions) return undefined;
-      const key = keyOf(connection, session);
-      return cache.get(key) ?? single(connection, session, key);
+    acquire(connection, owner) {
+      const { era, hasSessions } = connection.catalog;
+      if (connection.session === 'stateless' || era === 'modern' || !hasSessions) return undefined;
+      const key = keyOf(connection, owner);
+      return cache.get(key) ?? single(connection, owner, key);
     },
-    async replace(connection, session, lost) {
+    async open(sessionId) {
+      const rows = await store.open(sessionId);
+      return rows.flatMap(({ connectionId, sealed }) => {
+        const session = unseal(sealed, '', connectionId);
+        return session === undefined ? [] : [{ connectionId, session }];
+      });
+    },
+    async replace(connection, owner, lost) {
       if (cache.get(lost.key)?.id === lost.id) cache.delete(lost.key);
       const hash = createHash('sha256').update(lost.key).digest();
       const stored = await store.read(hash);
       // Another call of this session may have replaced it already.
       if (stored !== undefined && unseal(stored, lost.key, connection.id)?.id === lost.id)
         await store.remove(hash, stored);
-      return single(connection, session, lost.key);
+      return single(connection, owner, lost.key);
     },
     close(rows, connections) {
       const byId = new Map([...connections].map((connection) => [connection.id, connection]));
@@ -151,9 +175,15 @@ export function createUpstreamSessions(options: {
 }
 
 /** Separated by spaces: none of the parts can hold one. */
-function keyOf(connection: Connection, session: Session): string {
-  const owner = connection.session === 'pooled' ? 'pooled' : session.id;
-  return `${owner} ${connection.id} ${connection.injection.credentialId ?? ''}`;
+const keyOf = (connection: Connection, { key }: SessionOwner): string =>
+  `${key} ${connection.id} ${connection.injection.credentialId ?? ''}`;
+
+/** `name/version`, as the client gave it. */
+function clientInfo(clientName: string): { name: string; version: string } {
+  const slash = clientName.lastIndexOf('/');
+  return slash < 0
+    ? { name: clientName, version: '' }
+    : { name: clientName.slice(0, slash), version: clientName.slice(slash + 1) };
 }
 
 const contextOf = (connectionId: string): string => `upstream-session ${connectionId}`;

@@ -31,6 +31,8 @@ export interface FeedOptions {
   readonly tombstones: Tombstones;
   readonly onSessionEnded: (sessionId: string) => void;
   readonly onSnapshot?: (snapshot: Snapshot) => void;
+  /** Channels that carry a message of their own, which is for whoever listens at that moment. */
+  readonly notices?: Readonly<Record<string, (payload: string) => void>>;
   readonly log: Logger;
   /** Announced to the control plane, which waits for it before old Envoy resources go. */
   readonly replica?: { readonly id: string; readonly role: string; readonly address?: string };
@@ -51,8 +53,19 @@ export function startFeed(options: FeedOptions): Feed {
   const state = new FeedState(options);
   const listener = listen(
     options.databaseUrl,
-    ['sallyport_revision', 'sallyport_catalog', 'sallyport_keys', 'sallyport_session'],
-    () => state.wake(),
+    [
+      'sallyport_revision',
+      'sallyport_catalog',
+      'sallyport_keys',
+      'sallyport_session',
+      ...Object.keys(options.notices ?? {}),
+    ],
+    (channel, payload) => {
+      const notice = options.notices?.[channel];
+      if (notice === undefined) state.wake();
+      // `poll` is the look after a silence: a notice that was lost stays lost.
+      else if (payload !== 'poll') notice(payload);
+    },
     { pollMs: POLL_MS },
   );
   const heartbeat = setInterval(() => state.announce(), HEARTBEAT_MS);

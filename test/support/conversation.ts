@@ -10,7 +10,9 @@ import type { World } from '../../src/data-plane/world.ts';
 import { createEgress } from '../../src/egress/egress.ts';
 import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
 import { createHandles } from '../../src/sessions/handles.ts';
+import { InFlight } from '../../src/sessions/in-flight.ts';
 import { createSessionIds } from '../../src/sessions/session-id.ts';
+import type { SessionStore } from '../../src/sessions/stored-session.ts';
 import { Tombstones } from '../../src/sessions/tombstones.ts';
 import { createUpstreamSessions } from '../../src/sessions/upstream-sessions.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
@@ -131,6 +133,18 @@ export function stage(): Stage {
   const keys = new KeyRing();
   const rows: AuditRow[] = [];
   const tombstones = new Tombstones();
+  const store: SessionStore = {
+    read: async () => undefined,
+    write: async ({ sealed }) => sealed,
+    remove: async () => {},
+    end: async () => [],
+    wishes: async () => ({ logLevel: undefined, subscriptions: [] }),
+    setLogLevel: async () => {},
+    subscribe: async () => {},
+    unsubscribe: async () => {},
+    open: async () => [],
+    broadcastCancel: async () => {},
+  };
   const world: World = {
     snapshot: () => snapshot,
     vault,
@@ -145,13 +159,10 @@ export function stage(): Stage {
       vault,
       egress,
       log,
-      store: {
-        read: async () => undefined,
-        write: async ({ sealed }) => sealed,
-        remove: async () => {},
-        end: async () => [],
-      },
+      store,
     }),
+    sessionStore: store,
+    inFlight: new InFlight(),
     egress,
     audit: new AuditQueue(async (batch) => void rows.push(...batch), log),
     meters: createMeters(),
@@ -212,16 +223,20 @@ async function play(
 ): Promise<Played> {
   const replies: ProcessingResponse[] = [];
   let wake: () => void = () => {};
-  const conversation = new Conversation(world, (message) => {
-    replies.push(
-      Buffer.isBuffer(message)
-        ? (extProcService.Process as { responseDeserialize(b: Buffer): ProcessingResponse }).responseDeserialize(
-            message,
-          )
-        : message,
-    );
-    wake();
-  });
+  const conversation = new Conversation(
+    world,
+    (message) => {
+      replies.push(
+        Buffer.isBuffer(message)
+          ? (extProcService.Process as { responseDeserialize(b: Buffer): ProcessingResponse }).responseDeserialize(
+              message,
+            )
+          : message,
+      );
+      wake();
+    },
+    () => {},
+  );
   const reply = async (): Promise<ProcessingResponse> => {
     if (replies.length === 0)
       await new Promise<void>((resolve) => {

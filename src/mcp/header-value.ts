@@ -1,0 +1,27 @@
+/** Values that MCP mirrors from a body into headers (MCP 2026-07-28, Streamable HTTP, "Value Encoding"). */
+
+const PREFIX = '=?base64?';
+const SUFFIX = '?=';
+/** Longer values are refused before they are decoded. Characters. */
+const MAX_CHARS = 8192;
+
+/** The value as it travels: as it is where that is safe, else in the Base64 form. */
+export function encodeHeaderValue(value: string): string {
+  const isPlain = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/.test(value) || value === '';
+  const readsAsEncoded = value.startsWith(PREFIX) && value.endsWith(SUFFIX);
+  return isPlain && !readsAsEncoded ? value : `${PREFIX}${Buffer.from(value).toString('base64')}${SUFFIX}`;
+}
+
+/** The value that a header stands for; undefined: not a value that a client may send. */
+export function decodeHeaderValue(header: string): string | undefined {
+  // Optional white space around a field value is not part of it (RFC 9110 §5.5).
+  const text = header.replace(/^[ \t]+|[ \t]+$/g, '');
+  if (text.length > MAX_CHARS || !/^[\x20-\x7e\t]*$/.test(text)) return undefined;
+  if (!text.startsWith(PREFIX) || !text.endsWith(SUFFIX) || text.length < PREFIX.length + SUFFIX.length) return text;
+  const encoded = text.slice(PREFIX.length, -SUFFIX.length);
+  const bytes = Buffer.from(encoded, 'base64');
+  // Node's decoder skips what is no Base64: only the one spelling counts.
+  if (bytes.toString('base64') !== encoded) return undefined;
+  const value = bytes.toString('utf8');
+  return Buffer.from(value).equals(bytes) ? value : undefined;
+}

@@ -1,0 +1,48 @@
+/** Error codes whose meaning depends on the era (MCP 2026-07-28, "Error Codes"; 2025-11-25, resources and elicitation). */
+import { type Span, walkObject } from '../mcp/json.ts';
+import type { Era } from '../mcp/revision.ts';
+import type { Edit } from '../mcp/splice.ts';
+
+const INVALID_PARAMS = -32602;
+/** Legacy: no such resource. */
+const NO_RESOURCE = -32002;
+/** Legacy 2025-11-25: the call needs a visit to a URL first. */
+export const URL_ELICITATION_REQUIRED = -32042;
+/** About the hop between the gateway and its upstream, whoever called: not the client's to mend. */
+const ABOUT_THE_HOP = new Set([-32020, -32021, -32022]);
+
+export interface UpstreamError {
+  readonly code: number;
+  readonly codeSpan: Span;
+  readonly data: Span | undefined;
+}
+
+/** The error object's code; undefined when it has none that is a number. */
+export function readError(bytes: Buffer, error: Span): UpstreamError | undefined {
+  let codeSpan: Span | undefined;
+  let data: Span | undefined;
+  if (bytes[error.start] !== 0x7b) return undefined;
+  walkObject(bytes, error.start, 1, (key, start, end) => {
+    if (key === 'code') codeSpan = { start, end };
+    if (key === 'data') data = { start, end };
+  });
+  if (codeSpan === undefined) return undefined;
+  return { code: Number(bytes.toString('latin1', codeSpan.start, codeSpan.end)), codeSpan, data };
+}
+
+/** The code that means the same to the client; `upstream`: who speaks. */
+export function errorEdits({ code, codeSpan }: UpstreamError, upstream: Era, client: Era, method: string): Edit[] {
+  if (upstream === client || method !== 'resources/read') return [];
+  if (upstream === 'legacy' && code === NO_RESOURCE) return [{ ...codeSpan, with: String(INVALID_PARAMS) }];
+  if (upstream === 'modern' && code === INVALID_PARAMS) return [{ ...codeSpan, with: String(NO_RESOURCE) }];
+  return [];
+}
+
+/** A modern upstream's complaint about how it was called, which a legacy client did not do. */
+export const isAboutHop = (code: number): boolean => ABOUT_THE_HOP.has(code);
+
+/** HTTP status that a modern client expects with an error (MCP 2026-07-28, Streamable HTTP). */
+export function modernStatus(code: number): number {
+  if (ABOUT_THE_HOP.has(code)) return 400;
+  return code === -32601 ? 404 : 200;
+}

@@ -1,0 +1,175 @@
+/**
+ * What an upstream says in answer to one request, as the client is to hear it: its own id and progress token, the words of
+ * its era, names that it can use. Whatever does not belong to this request goes no further.
+ */
+import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import { idText } from '../mcp/envelope.ts';
+import { JsonError, stringAt } from '../mcp/json.ts';
+import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
+import type { Era } from '../mcp/revision.ts';
+import { type Edit, splice } from '../mcp/splice.ts';
+import type { Handles } from '../sessions/handles.ts';
+import { notificationEdits } from './ask.ts';
+import { errorEdits, isAboutHop, readError, URL_ELICITATION_REQUIRED } from './error.ts';
+import { isLoudEnough } from './log-level.ts';
+import { member } from './member.ts';
+import { type Names, nameEdits } from './names.ts';
+import { resultType, toLegacy, toModern } from './result.ts';
+
+export type Translated =
+  /** Goes on. */
+  | { readonly kind: 'pass'; readonly bytes: Buffer }
+  /** The answer to the request: nothing comes after it. */
+  | { readonly kind: 'final'; readonly bytes: Buffer; readonly response: ResponseEnvelope }
+  /** The upstream cannot answer without the client: `result` is its InputRequiredResult (modern), or -32042 (legacy). */
+  | { readonly kind: 'needs input'; readonly message: ResponseEnvelope }
+  /** The upstream asks something (legacy): a request with an id of its own. */
+  | { readonly kind: 'ask'; readonly message: ResponseEnvelope; readonly id: string; readonly method: string }
+  /** Not for this client; `reason` is for the log. */
+  | { readonly kind: 'drop'; readonly reason: string };
+
+export class Translation {
+  /** The response to the call, once it has come. */
+  final: ResponseEnvelope | undefined;
+  private readonly client: Era;
+  private readonly upstream: Era;
+  private readonly method: string;
+  /** Ids and tokens as JSON text: what the client sent, what the upstream got. */
+  private readonly id: string;
+  private readonly upstreamId: string;
+  private readonly token: string | undefined;
+  private readonly mintedToken: string | undefined;
+  private readonly logLevel: string | undefined;
+  /** undefined: the names are right already, or somebody else's work. */
+  readonly names: Names | undefined;
+  private readonly sessionId: string | undefined;
+
+  /** `names`: false where the message still goes through a processor, which sees to them. */
+  constructor(exchange: Exchange, call: UpstreamCall, handles: Handles, names = true) {
+    const { client, connection, envelope, namespace, principal, session } = exchange;
+    this.client = client?.era ?? 'legacy';
+    this.upstream = call.via === 'relay' ? this.client : (connection?.catalog.era ?? 'legacy');
+    this.method = envelope?.method ?? '';
+    this.id = idText(envelope);
+    this.upstreamId = call.mintedId ?? this.id;
+    const token = envelope?.meta?.progressToken;
+    this.token = token === undefined ? undefined : envelope?.bytes.toString('utf8', token.start, token.end);
+    this.mintedToken = call.mintedToken;
+    this.logLevel = client?.logLevel;
+    this.sessionId = session?.id;
+    this.names =
+      names && connection !== undefined && namespace !== undefined
+        ? { handles, connection, uris: namespace.uris, owner: principal?.binding ?? '' }
+        : undefined;
+  }
+
+  /** The answer must be edited, however large: without that the client could not use it. */
+  get mustEdit(): boolean {
+    return this.upstreamId !== this.id || this.upstream !== this.client;
+  }
+
+  /** The answer may hold names to be edited. */
+  get mayEdit(): boolean {
+    return this.mustEdit || this.names?.uris.isIdentity === false;
+  }
+
+  /** One JSON-RPC message of the upstream's. */
+  message(bytes: Buffer): Translated {
+    try {
+      return this.translate(bytes);
+    } catch (error) {
+      // Well-formed JSON that two readers would read differently.
+      if (error instanceof JsonError) return drop(error.message);
+      throw error;
+    }
+  }
+
+  private translate(bytes: Buffer): Translated {
+    if (this.final !== undefined) return drop('a message after the response');
+    const message = parseResponse(bytes);
+    if (message === undefined) return drop('not a JSON-RPC message');
+    if (message.kind !== 'message') return this.response(message);
+    return message.id === undefined ? this.notification(message) : this.request(message);
+  }
+
+  private response(message: ResponseEnvelope): Translated {
+    const { bytes, id, kind, outcome } = message;
+    if (outcome === undefined) return drop('not a JSON-RPC message');
+    const text = id === undefined ? 'null' : bytes.toString('utf8', id.start, id.end);
+    // Servers that could not read a request's id answer null; there is only one request on this stream.
+    if (text !== this.upstreamId && !isSameId(text, this.upstreamId) && !(kind === 'error' && text === 'null')) {
+      return drop('a response to another request');
+    }
+    const edits: Edit[] = [];
+    if (id === undefined)
+      edits.push({ start: bytes.indexOf(0x7b) + 1, end: bytes.indexOf(0x7b) + 1, with: `"id":${this.id},` });
+    else if (text !== this.id) edits.push({ ...id, with: this.id });
+    if (kind === 'error') {
+      const error = readError(bytes, outcome);
+      if (error?.code === URL_ELICITATION_REQUIRED && this.client === 'modern') return { kind: 'needs input', message };
+      if (error !== undefined && this.client === 'legacy' && this.upstream === 'modern' && isAboutHop(error.code)) {
+        return { kind: 'needs input', message };
+      }
+      if (error !== undefined) edits.push(...errorEdits(error, this.upstream, this.client, this.method));
+    } else if (this.client !== this.upstream) {
+      if (this.client === 'modern') edits.push(...toModern(bytes, outcome, this.method));
+      else if (resultType(bytes, outcome) === 'input_required') return { kind: 'needs input', message };
+      else edits.push(...toLegacy(bytes, outcome));
+    }
+    if (this.names !== undefined)
+      edits.push(...nameEdits(bytes, outcome, kind === 'error' ? 'error' : 'result', this.names));
+    this.final = message;
+    return { kind: 'final', bytes: splice(bytes, edits), response: message };
+  }
+
+  private notification(message: ResponseEnvelope): Translated {
+    const { bytes, method, params } = message;
+    switch (method) {
+      case 'notifications/progress':
+        return this.progress(message);
+      case 'notifications/message':
+        if (this.client === 'modern' && !isLoudEnough(bytes, params, this.logLevel))
+          return drop('a log message nobody asked for');
+        break;
+      case 'notifications/tools/list_changed':
+      case 'notifications/prompts/list_changed':
+      case 'notifications/resources/list_changed':
+        // The catalog notices by itself, and clients are told on the stream that is for it.
+        if (this.client === 'modern') return drop('a change of lists on the stream of a request');
+        break;
+    }
+    const edits = this.names === undefined ? [] : notificationEdits(message, this.names, this.sessionId);
+    return { kind: 'pass', bytes: splice(bytes, edits) };
+  }
+
+  private progress({ bytes, params }: ResponseEnvelope): Translated {
+    if (this.mintedToken === undefined) return { kind: 'pass', bytes };
+    const token = params === undefined ? undefined : member(bytes, params, 'progressToken');
+    if (token === undefined || bytes.toString('utf8', token.start, token.end) !== this.mintedToken) {
+      return drop("progress of somebody else's request");
+    }
+    return { kind: 'pass', bytes: splice(bytes, [{ ...token, with: this.token ?? 'null' }]) };
+  }
+
+  private request(message: ResponseEnvelope): Translated {
+    const { bytes, id, method } = message;
+    // Modern servers ask within their results only.
+    if (this.upstream === 'modern' || id === undefined || method === undefined)
+      return drop('a request of a modern server');
+    return { kind: 'ask', message, id: bytes.toString('utf8', id.start, id.end), method };
+  }
+}
+
+const drop = (reason: string): Translated => ({ kind: 'drop', reason });
+
+/** Written in another way: `1.0` for `1`, an escape, or a big number that a JavaScript server could not hold. */
+function isSameId(answered: string, sent: string): boolean {
+  if (answered.startsWith('"')) {
+    if (!sent.startsWith('"')) return false;
+    return (
+      stringAt(Buffer.from(answered), 0, Buffer.byteLength(answered)) ===
+      stringAt(Buffer.from(sent), 0, Buffer.byteLength(sent))
+    );
+  }
+  return answered !== 'null' && !sent.startsWith('"') && Number(answered) === Number(sent);
+}
