@@ -26,8 +26,6 @@ export function clientCapabilities(text: string): ClientCapabilities {
   return capabilities;
 }
 
-export const NO_CAPABILITIES = clientCapabilities('{}');
-
 /** Whether a request of an upstream's may be put to the client; `mode` is that of an elicitation. */
 export function mayBeAsked(client: ClientCapabilities, method: string, mode: string | undefined): boolean {
   if (!client.answers.has(method)) return false;
@@ -54,5 +52,8 @@ function read(text: string): ClientCapabilities {
   };
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export const NO_CAPABILITIES = clientCapabilities('{}');

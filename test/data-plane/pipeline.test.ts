@@ -25,8 +25,10 @@ t.test('what security rests on stands where it must', async (t) => {
   const order = (first: string, second: string) =>
     t.ok(names.indexOf(first) < names.lastIndexOf(second) && names.includes(first), `${first} before ${second}`);
   order('identify', 'parse envelope');
-  order('parse envelope', 'resolve tool');
-  order('find session', 'authorise');
+  order('parse envelope', 'resolve target');
+  order('meet client', 'take message');
+  order('meet client', 'authorise');
+  order('authorise', 'keep wish');
   order('authorise', 'route');
   t.equal(names.at(-1), 'route', 'credentials are touched last');
 });
