@@ -1,17 +1,11 @@
 /** The catalog's only SQL: what upstreams offered when last asked. */
 import { createHash } from 'node:crypto';
-import type { ListedTool } from '../egress/upstream-client.ts';
+import type { PoolClient } from 'pg';
+import type { ListedItem } from '../egress/lists.ts';
+import type { Era } from '../mcp/revision.ts';
+import type { CatalogItem, ItemKind } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
-
-export interface CatalogResult {
-  readonly serverName: string | undefined;
-  readonly serverVersion: string | undefined;
-  readonly protocolVersion: string;
-  readonly hasSessions: boolean;
-  readonly capabilities: Readonly<Record<string, unknown>>;
-  readonly instructions: string | undefined;
-  readonly tools: readonly ListedTool[];
-}
+import { type CatalogResult, KINDS } from './read.ts';
 
 interface Owner {
   readonly id: string;
@@ -31,34 +25,22 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
       await client.query('rollback');
       return;
     }
-    const known = await client.query<{ name: string; digest: string }>(
-      "select name, digest from catalog_items where connection_id = $1 and kind = 'tools' order by position",
-      [connection.id],
-    );
-    const tools = uniqueByName(found.tools).map((tool) => ({ ...tool, digest: digestOf(tool.definition) }));
-    const same =
-      known.rows.length === tools.length &&
-      known.rows.every((row, i) => row.name === tools[i]?.name && row.digest === tools[i]?.digest);
-    if (!same) {
-      await client.query("delete from catalog_items where connection_id = $1 and kind = 'tools'", [connection.id]);
-      await client.query(
-        `insert into catalog_items (kind, connection_id, position, name, definition, digest)
-         select 'tools', $1, (ordinality - 1)::int, name, definition, digest
-         from unnest($2::text[], $3::text[], $4::text[]) with ordinality as t(name, definition, digest, ordinality)`,
-        [connection.id, tools.map((t) => t.name), tools.map((t) => t.definition), tools.map((t) => t.digest)],
-      );
-    }
+    const same = await storeLists(client, connection.id, found);
     const changed = await client.query<{ changed: boolean }>(
-      `insert into catalog_status as s (connection_id, tenant_id, state, last_attempt_at, last_success_at, server_name, server_version,
-                                        protocol_version, has_sessions, capabilities, instructions)
-       values ($1, $2, 'ready', now(), now(), $3, $4, $5, $6, $7, $8)
+      `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, last_success_at, server_name,
+                                        server_version, protocol_version, has_sessions, capabilities, instructions, era,
+                                        era_checked_at, ttl_ms)
+       values ($1, $2, 'ready', $9, now(), now(), $3, $4, $5, $6, $7, $8, $10, $11, $12)
        on conflict (connection_id) do update set
-         state = 'ready', last_error = null, last_attempt_at = now(), last_success_at = now(),
+         state = 'ready', last_error = excluded.last_error, last_attempt_at = now(), last_success_at = now(),
          server_name = excluded.server_name, server_version = excluded.server_version,
          protocol_version = excluded.protocol_version, has_sessions = excluded.has_sessions,
-         capabilities = excluded.capabilities, instructions = excluded.instructions,
-         seq = case when $9 and s.state = 'ready' and s.protocol_version is not distinct from excluded.protocol_version
-                         and s.has_sessions = excluded.has_sessions
+         capabilities = excluded.capabilities, instructions = excluded.instructions, era = excluded.era,
+         era_checked_at = coalesce(excluded.era_checked_at, s.era_checked_at), ttl_ms = excluded.ttl_ms,
+         seq = case when $13 and (s.state, s.last_error, s.protocol_version, s.has_sessions, s.capabilities, s.instructions, s.era, s.ttl_ms)
+                         is not distinct from
+                         (excluded.state, excluded.last_error, excluded.protocol_version, excluded.has_sessions, excluded.capabilities,
+                          excluded.instructions, excluded.era, excluded.ttl_ms)
                     then s.seq else excluded.seq end
        returning seq = currval('catalog_seq') as changed`,
       [
@@ -67,9 +49,13 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
         found.serverName ?? null,
         found.serverVersion ?? null,
         found.protocolVersion,
-        found.hasSessions,
+        found.sessionId !== undefined,
         JSON.stringify(found.capabilities),
         found.instructions ?? null,
+        found.fault?.replaceAll('\0', '').slice(0, 1000) ?? null,
+        found.era,
+        found.eraCheckedAt === undefined ? null : new Date(found.eraCheckedAt),
+        found.ttlMs ?? null,
         same,
       ],
     );
@@ -84,29 +70,59 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
   }
 }
 
-/** Notes a failure; the tools that were known stay listed, so that an agent's view does not flap. Nothing for a removed connection. */
-export async function storeFailure({ pool }: Database, connection: Owner, message: string): Promise<void> {
+/** Writes the lists that differ from what is known; a list that could not be read stays as it was. Returns whether none differed. */
+async function storeLists(client: PoolClient, connectionId: string, { lists }: CatalogResult): Promise<boolean> {
+  const known = await client.query<{ kind: ItemKind; name: string; digest: string }>(
+    'select kind, name, digest from catalog_items where connection_id = $1 order by kind, position',
+    [connectionId],
+  );
+  let same = true;
+  for (const kind of KINDS) {
+    const list = lists[kind];
+    if (list === undefined) continue;
+    const items: CatalogItem[] = unique(list).map((item) => ({ ...item, digest: digestOf(item.definition) }));
+    const before = known.rows.filter((row) => row.kind === kind);
+    const isSame =
+      before.length === items.length &&
+      before.every((row, i) => row.name === items[i]?.name && row.digest === items[i]?.digest);
+    if (isSame) continue;
+    same = false;
+    await client.query('delete from catalog_items where connection_id = $1 and kind = $2', [connectionId, kind]);
+    await client.query(
+      `insert into catalog_items (kind, connection_id, position, name, definition, digest)
+       select $2, $1, (ordinality - 1)::int, name, definition, digest
+       from unnest($3::text[], $4::text[], $5::text[]) with ordinality as t(name, definition, digest, ordinality)`,
+      [connectionId, kind, items.map((i) => i.name), items.map((i) => i.definition), items.map((i) => i.digest)],
+    );
+  }
+  return same;
+}
+
+/** Notes a failure; what was known stays listed, so that an agent's view does not flap. Nothing for a removed connection. */
+export async function storeFailure({ pool }: Database, connection: Owner, message: string, era: Era): Promise<void> {
   const { rows } = await pool.query<{ changed: boolean }>(
-    `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at)
-     select id, $2, 'unavailable', $3, now() from connections where id = $1 for key share
+    `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, era)
+     select id, $2, 'unavailable', $3, now(), $4 from connections where id = $1 for key share
      on conflict (connection_id) do update set
-       state = 'unavailable', last_error = excluded.last_error, last_attempt_at = now(),
-       seq = case when s.state = 'unavailable' then s.seq else excluded.seq end
+       state = 'unavailable', last_error = excluded.last_error, last_attempt_at = now(), era = excluded.era,
+       seq = case when s.state = 'unavailable' and s.era = excluded.era then s.seq else excluded.seq end
      returning seq = currval('catalog_seq') as changed`,
-    [connection.id, connection.tenant, message.slice(0, 1000)],
+    [connection.id, connection.tenant, message.replaceAll('\0', '').slice(0, 1000), era],
   );
   if (rows[0]?.changed === true) await pool.query("select pg_notify('sallyport_catalog', $1)", [connection.id]);
 }
 
 const digestOf = (definition: string): string => createHash('sha256').update(definition).digest('hex');
 
-/** An upstream that lists a name twice gets its first (names are unique per server, MCP tools). */
-function uniqueByName(tools: readonly ListedTool[]): ListedTool[] {
+/** An upstream that lists a name twice gets its first (names and URIs are unique per server, MCP). */
+function unique(items: readonly ListedItem[]): ListedItem[] {
   const seen = new Set<string>();
-  return tools.filter(({ name, definition }) => {
-    // Postgres text cannot hold U+0000, and a name with one is no name.
-    if (seen.has(name) || name.includes('\0') || definition.includes('\0')) return false;
+  return items.filter(({ name, definition }) => {
+    // Postgres text cannot hold U+0000 nor half a character, and a name with one is no name.
+    if (seen.has(name) || name.includes('\0') || definition.includes('\0') || !isWellFormed(name)) return false;
     seen.add(name);
     return true;
   });
 }
+
+const isWellFormed = (text: string): boolean => Buffer.from(text).toString('utf8') === text;

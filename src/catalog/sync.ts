@@ -3,7 +3,8 @@ import type { Egress } from '../egress/egress.ts';
 import type { Connection, Snapshot } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { type CatalogResult, storeCatalog, storeFailure } from './store.ts';
+import type { CatalogResult } from './read.ts';
+import { storeCatalog, storeFailure } from './store.ts';
 import { examine, type Watch, type WatchSink, watchConnection } from './watch.ts';
 
 const TEST_TIMEOUT_MS = 15_000;
@@ -23,9 +24,9 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
   const watches = new Map<string, { fingerprint: string; watch: Watch }>();
   const sink: WatchSink = {
     found: (connection, result) => storeCatalog(database, connection, result),
-    async failed(connection, message) {
+    async failed(connection, message, era) {
       log.warn({ connection: connection.name, error: message }, 'upstream is unavailable');
-      await storeFailure(database, connection, message);
+      await storeFailure(database, connection, message, era);
     },
   };
   return {
@@ -42,7 +43,7 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
       for (const [id, connection] of wanted) {
         if (watches.has(id)) continue;
         if (connection.injection.fault !== undefined) {
-          void sink.failed(connection, connection.injection.fault).catch(() => {});
+          void sink.failed(connection, connection.injection.fault, connection.catalog.era).catch(() => {});
           continue;
         }
         watches.set(id, {

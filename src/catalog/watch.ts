@@ -1,27 +1,34 @@
-/** Watches one connection: asks what it offers, again on a timer, when it says that its list changed, or when told. */
+/** Watches one connection: asks what it offers, again on a timer, when it says that a list changed, or when told. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDeadline } from '../egress/deadline.ts';
 import { type Egress, EgressError } from '../egress/egress.ts';
-import { type Handshake, listTools, openSession, UpstreamError } from '../egress/upstream-client.ts';
-import { EventSplitter, eventData } from '../mcp/events.ts';
-import { parseResponse } from '../mcp/response.ts';
+import { UpstreamError } from '../egress/upstream-client.ts';
+import type { Era } from '../mcp/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { CatalogResult } from './store.ts';
+import { followChanges, streamIdentity } from './change-stream.ts';
+import { Acquaintance, type Introduction } from './introduction.ts';
+import { type CatalogResult, readCatalog } from './read.ts';
 
-/** One attempt: handshake and every page. */
+/** One attempt: introduction and every page of every list. */
 const ATTEMPT_TIMEOUT_MS = 30_000;
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
 /** Several changes in a row are one refresh. */
 const DEBOUNCE_MS = 100;
-/** Between two refreshes that the upstream asks for. */
+/** Between two refreshes that the upstream asks for, with changes or with a short `ttlMs`. */
 const MIN_DISTANCE_MS = 2000;
-const MAX_EVENT_BYTES = 1 << 20;
+const MIN_TTL_MS = 5000;
+/** A stream that lived so long was a good one: when it ends, the next is opened soon. */
+const GOOD_STREAM_MS = 60_000;
+const FIRST_REOPEN_MS = 1000;
+/** A server that had no stream may have one by now. */
+const REFUSAL_LIFETIME_MS = 10 * 60_000;
 
 export interface WatchSink {
   found(connection: Connection, result: CatalogResult): Promise<void>;
-  failed(connection: Connection, message: string): Promise<void>;
+  /** `era`: as far as it is known. */
+  failed(connection: Connection, message: string, era: Era): Promise<void>;
 }
 
 export interface Watch {
@@ -39,12 +46,20 @@ export function watchConnection(connection: Connection, egress: Egress, sink: Wa
 
 /** One look at a connection, for `connection test`: nothing is stored. Throws EgressError or UpstreamError. */
 export async function examine(connection: Connection, egress: Egress, signal: AbortSignal): Promise<CatalogResult> {
-  const session = await openSession(egress, connection, signal);
+  const server = new Acquaintance(connection, egress);
   try {
-    return await readCatalog(connection, egress, session, signal);
+    return await readCatalog(connection, egress, await server.meet(signal), signal, false);
   } finally {
-    endSession(connection, egress, session);
+    server.close();
   }
+}
+
+/** The stream that is open, or was refused. */
+interface ChangeStream {
+  readonly of: string;
+  readonly abort: AbortController;
+  /** Milliseconds since the epoch. */
+  refusedAt: number | undefined;
 }
 
 class Watcher implements Watch {
@@ -53,8 +68,7 @@ class Watcher implements Watch {
   private readonly sink: WatchSink;
   private readonly log: Logger;
   private readonly abort = new AbortController();
-  private session: Handshake | undefined;
-  private streamOpen = false;
+  private readonly server: Acquaintance;
   private attempt: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private retryMs = FIRST_RETRY_MS;
@@ -62,12 +76,17 @@ class Watcher implements Watch {
   private askedAt = 0;
   /** A change was told and is waiting for its look. */
   private isChanged = false;
+  private stream: ChangeStream | undefined;
+  private reopenMs = FIRST_REOPEN_MS;
+  /** Excluded tools that were logged: once is enough. */
+  private readonly toldOf = new Set<string>();
 
   constructor(connection: Connection, egress: Egress, sink: WatchSink, log: Logger) {
     this.connection = connection;
     this.egress = egress;
     this.sink = sink;
     this.log = log;
+    this.server = new Acquaintance(connection, egress);
   }
 
   start(): void {
@@ -85,8 +104,8 @@ class Watcher implements Watch {
   stop(): void {
     this.abort.abort();
     clearTimeout(this.timer);
-    if (this.session !== undefined) endSession(this.connection, this.egress, this.session);
-    this.session = undefined;
+    this.stream?.abort.abort();
+    this.server.close();
   }
 
   private async ask(): Promise<void> {
@@ -94,11 +113,16 @@ class Watcher implements Watch {
     const deadline = startDeadline(ATTEMPT_TIMEOUT_MS, this.abort.signal);
     let next = connection.refreshMs;
     try {
-      await sink.found(connection, await this.look(deadline.signal));
+      const result = await this.look(deadline.signal);
+      await sink.found(connection, result);
+      this.tell(result);
       this.retryMs = FIRST_RETRY_MS;
-      this.openStream();
+      if (result.ttlMs !== undefined)
+        next = Math.min(next, Math.max(MIN_TTL_MS, result.ttlMs * (0.9 + Math.random() / 10)));
+      this.openStream(result);
     } catch (error) {
       if (this.abort.signal.aborted) return;
+      this.server.doubt();
       const message = (error as Error).message;
       // Jitter, so that a hundred connections of one dead host do not come back in step.
       next = this.retryMs * (0.75 + Math.random() / 2);
@@ -106,7 +130,7 @@ class Watcher implements Watch {
       if (!(error instanceof EgressError) && !(error instanceof UpstreamError))
         this.log.error({ err: error, connection: connection.name }, 'catalog refresh failed');
       await sink
-        .failed(connection, message)
+        .failed(connection, message, this.server.era)
         .catch((storing: unknown) => this.log.error({ err: storing }, 'catalog state was not stored'));
       throw error;
     } finally {
@@ -116,58 +140,61 @@ class Watcher implements Watch {
     }
   }
 
-  /** On the session that is open; a new one if there is none or the upstream has forgotten it. */
+  /** On what is open; from the beginning if the upstream has forgotten it. */
   private async look(signal: AbortSignal): Promise<CatalogResult> {
-    if (this.session !== undefined) {
+    const { connection, egress, server } = this;
+    if (server.hasSession) {
       try {
-        return await readCatalog(this.connection, this.egress, this.session, signal);
+        return await readCatalog(connection, egress, await server.meet(signal), signal, server.hasSession);
       } catch (error) {
         if (!(error instanceof UpstreamError)) throw error;
-        this.session = undefined;
+        server.forgetSession();
       }
     }
-    const session = await openSession(this.egress, this.connection, signal);
-    // Without a session id there is nothing to keep: the next look begins anew and sees a changed server.
-    if (session.sessionId !== undefined) this.session = session;
-    return readCatalog(this.connection, this.egress, session, signal);
+    return readCatalog(connection, egress, await server.meet(signal), signal, false);
   }
 
-  /** The upstream's own stream, for `list_changed`; many servers have none (405), and the timer does it alone. */
-  private openStream(): void {
-    const { session } = this;
-    if (this.streamOpen || session?.sessionId === undefined) return;
-    this.streamOpen = true;
-    this.follow(session)
-      .catch((error: unknown) =>
-        this.log.debug({ connection: this.connection.name, error: String(error) }, 'event stream ended'),
-      )
-      .finally(() => {
-        this.streamOpen = false;
+  private tell({ excluded, fault }: CatalogResult): void {
+    const { name } = this.connection;
+    for (const line of [...excluded, ...(fault === undefined ? [] : [fault])]) {
+      if (this.toldOf.has(line)) continue;
+      this.toldOf.add(line);
+      if (line === fault) this.log.warn({ connection: name, error: fault }, 'a list of an upstream cannot be read');
+      else this.log.warn({ connection: name, tool: line }, 'a tool is not offered: its header annotations are faulty');
+    }
+  }
+
+  /** Many servers have none, and the timer does it alone. */
+  private openStream(server: Introduction): void {
+    const of = streamIdentity(server);
+    const { refusedAt } = this.stream ?? {};
+    const isForgiven = refusedAt !== undefined && Date.now() > refusedAt + REFUSAL_LIFETIME_MS;
+    if (this.stream?.of === of && !isForgiven) return;
+    this.stream?.abort.abort();
+    const stream: ChangeStream = { of, abort: new AbortController(), refusedAt: undefined };
+    this.stream = stream;
+    const began = Date.now();
+    followChanges(this.connection, this.egress, server, stream.abort.signal, () => this.changed())
+      .catch((error: unknown) => {
+        this.log.debug({ connection: this.connection.name, error: String(error) }, 'event stream ended');
+        return 'ended' as const;
+      })
+      .then((how) => {
+        if (stream.abort.signal.aborted || this.stream !== stream) return;
+        if (how === 'refused') stream.refusedAt = Date.now();
+        else this.streamLost(Date.now() - began);
       });
   }
 
-  private async follow(session: Handshake): Promise<void> {
-    const { connection, egress } = this;
-    const answer = await egress.send(connection, {
-      method: 'GET',
-      path: connection.path,
-      headers: { ...headersOf(connection, session), accept: 'text/event-stream' },
-      signal: this.abort.signal,
-    });
-    if (answer.status !== 200) {
-      answer.body.resume();
-      // Not offered: asking again at each refresh would be noise. Anything else may be different next time.
-      if (answer.status === 405)
-        await new Promise<void>((resolve) => this.abort.signal.addEventListener('abort', () => resolve()));
-      return;
-    }
-    const splitter = new EventSplitter(MAX_EVENT_BYTES);
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      for (const event of splitter.push(chunk)) {
-        const data = eventData(event);
-        if (data !== undefined && parseResponse(data)?.method === 'notifications/tools/list_changed') this.changed();
-      }
-    }
+  /** What changed while nobody listened is not told again: a look finds it, and opens the next stream. */
+  private streamLost(livedMs: number): void {
+    this.stream = undefined;
+    this.reopenMs = livedMs > GOOD_STREAM_MS ? FIRST_REOPEN_MS : Math.min(this.reopenMs * 2, MAX_RETRY_MS);
+    delay(this.reopenMs, undefined, { signal: this.abort.signal })
+      .then(() => {
+        if (this.stream === undefined) this.changed();
+      })
+      .catch(() => {});
   }
 
   /** However many changes are told, they are one look, and looks keep a distance: each costs both sides the whole list. */
@@ -183,45 +210,4 @@ class Watcher implements Watch {
         if (!this.abort.signal.aborted) this.start();
       });
   }
-}
-
-async function readCatalog(
-  connection: Connection,
-  egress: Egress,
-  session: Handshake,
-  signal: AbortSignal,
-): Promise<CatalogResult> {
-  // A server without the capability has no such method (MCP capability negotiation).
-  const tools = session.capabilities.tools === undefined ? [] : await listTools(egress, connection, session, signal);
-  const { serverName, serverVersion, protocolVersion, capabilities, instructions, sessionId } = session;
-  return {
-    serverName,
-    serverVersion,
-    protocolVersion,
-    capabilities,
-    instructions,
-    hasSessions: sessionId !== undefined,
-    tools,
-  };
-}
-
-function headersOf(connection: Connection, session: Handshake): Record<string, string> {
-  const headers: Record<string, string> = { 'mcp-protocol-version': session.protocolVersion };
-  if (session.sessionId !== undefined) headers['mcp-session-id'] = session.sessionId;
-  for (const [name, value] of connection.injection.headers) headers[name] = value;
-  return headers;
-}
-
-/** Courtesy: the upstream would forget it by itself. */
-function endSession(connection: Connection, egress: Egress, session: Handshake): void {
-  if (session.sessionId === undefined) return;
-  egress
-    .send(connection, {
-      method: 'DELETE',
-      path: connection.path,
-      headers: headersOf(connection, session),
-      signal: AbortSignal.timeout(3000),
-    })
-    .then((answer) => answer.body.resume())
-    .catch(() => {});
 }

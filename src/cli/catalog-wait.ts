@@ -9,6 +9,11 @@ const POLL_MS = 200;
 export interface ConnectionStatus {
   readonly state: 'pending' | 'ready' | 'unavailable' | 'disabled';
   readonly tools: number;
+  readonly prompts: number;
+  readonly resources: number;
+  readonly templates: number;
+  readonly era?: 'legacy' | 'modern';
+  readonly protocolVersion?: string;
   readonly lastError?: string;
   readonly serverName?: string;
   readonly serverVersion?: string;

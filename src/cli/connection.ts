@@ -84,7 +84,7 @@ export function connectionCommands(program: Command): void {
 
   command
     .command('test <name>')
-    .description('connect to it and list its tools, storing nothing')
+    .description('connect to it and list what it offers, storing nothing')
     .action((name: string, _options: unknown, self: Command) => test(sessionOf(self), name));
 
   command
@@ -184,25 +184,37 @@ function readPem(file: string): string {
 }
 
 async function test(session: Session, name: string): Promise<void> {
-  const result = await session.rest.post<{ ok: boolean; error?: string; tools?: number; durationMs: number }>(
-    `${pathOf(name)}/test`,
-    {},
-    120_000,
-  );
+  const result = await session.rest.post<TestAnswer>(`${pathOf(name)}/test`, {}, 120_000);
   session.print(result, () =>
     result.ok
-      ? `${name} works: ${count(result.tools ?? 0)} in ${Math.round(result.durationMs)} ms.`
+      ? `${name} works: ${offers(result)} in ${Math.round(result.durationMs)} ms; it speaks ${speech(result)}.${result.error ? `\nNot all of it could be read: ${result.error}` : ''}`
       : `${name} does not work: ${result.error ?? 'no reason was given'}`,
   );
   if (!result.ok) throw new CommandFailed('');
 }
 
-const count = (tools: number): string => (tools === 1 ? '1 tool' : `${tools} tools`);
+type TestAnswer = Partial<ConnectionStatus> & { ok: boolean; error?: string; durationMs: number };
 
-function statusSentence(name: string, { state, tools, lastError }: ConnectionStatus): string {
+/** `2 tools, 1 prompt`: tools always, anything else where there is some. */
+function offers(status: Partial<Pick<ConnectionStatus, 'tools' | 'prompts' | 'resources' | 'templates'>>): string {
+  const { tools = 0, prompts = 0, resources = 0, templates = 0 } = status;
+  const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
+  return [
+    count(tools, 'tool'),
+    ...(prompts > 0 ? [count(prompts, 'prompt')] : []),
+    ...(resources > 0 ? [count(resources, 'resource')] : []),
+    ...(templates > 0 ? [count(templates, 'resource template')] : []),
+  ].join(', ');
+}
+
+const speech = ({ era, protocolVersion }: Partial<ConnectionStatus>): string =>
+  `MCP ${protocolVersion ?? ''}${era === undefined ? '' : ` (${era})`}`;
+
+function statusSentence(name: string, status: ConnectionStatus): string {
+  const { state, lastError } = status;
   switch (state) {
     case 'ready':
-      return `${name} is ready with ${count(tools)}.`;
+      return `${name} is ready with ${offers(status)}.${lastError ? `\nNot all of it could be read: ${lastError}` : ''}`;
     case 'unavailable':
       return `${name} is unavailable: ${lastError ?? 'no reason was given'}\nThe gateway tries again by itself; "sallyport connection refresh ${name}" tries now.`;
     case 'disabled':
@@ -215,11 +227,15 @@ function statusSentence(name: string, { state, tools, lastError }: ConnectionSta
 function connectionTable(items: readonly ConnectionItem[]): string {
   if (items.length === 0) return 'No connections. Add one: sallyport connection add NAME --url URL';
   return table(
-    ['NAME', 'STATE', 'TOOLS', 'AUTH', 'OWNER', 'URL', 'LAST ERROR'],
+    ['NAME', 'STATE', 'MCP', 'TOOLS', 'PROMPTS', 'RESOURCES', 'TEMPLATES', 'AUTH', 'OWNER', 'URL', 'LAST ERROR'],
     items.map(({ name, url, auth, owner, status }) => [
       name,
       status.state,
+      status.protocolVersion ?? '',
       status.tools,
+      status.prompts,
+      status.resources,
+      status.templates,
       auth.type,
       owner,
       url,

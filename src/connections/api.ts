@@ -60,7 +60,7 @@ export function connectionsApi(context: AdminContext): Api {
       ...own,
       method: 'post',
       path: '/connections/{name}/test',
-      summary: 'Connect, initialize and list its tools without storing anything',
+      summary: 'Connect and list what it offers without storing anything',
       response: testSchema,
     },
     async (request) => {
@@ -99,26 +99,35 @@ function status(row: { readonly config: ConnectionConfig }, found: StatusRow | u
   const state = row.config.enabled ? (found?.state ?? 'pending') : 'disabled';
   return {
     state,
-    tools: found?.tools ?? 0,
-    ...(found?.last_error && state !== 'ready' && { lastError: found.last_error }),
+    ...(found?.counts ?? NOTHING_YET),
+    // Of a connection that is ready: one of its lists cannot be read.
+    ...(found?.last_error && { lastError: found.last_error }),
     ...(found?.last_attempt_at && { lastAttemptAt: found.last_attempt_at.toISOString() }),
     ...(found?.last_success_at && { lastSuccessAt: found.last_success_at.toISOString() }),
     ...(found?.server_name && { serverName: found.server_name }),
     ...(found?.server_version && { serverVersion: found.server_version }),
-    ...(found?.protocol_version && { protocolVersion: found.protocol_version }),
+    ...(found?.protocol_version && { era: found.era, protocolVersion: found.protocol_version }),
+    ...(found?.era_checked_at && { eraCheckedAt: found.era_checked_at.toISOString() }),
     ...(found && { hasSessions: found.has_sessions }),
   };
 }
+
+const NOTHING_YET = { tools: 0, prompts: 0, resources: 0, templates: 0 };
 
 const statusSchema = z
   .object({
     state: z.enum(['pending', 'ready', 'unavailable', 'disabled']),
     tools: z.int(),
+    prompts: z.int(),
+    resources: z.int(),
+    templates: z.int(),
     lastError: z.string().optional(),
     lastAttemptAt: z.string().optional(),
     lastSuccessAt: z.string().optional(),
     serverName: z.string().optional(),
     serverVersion: z.string().optional(),
+    era: z.enum(['legacy', 'modern']).optional(),
+    eraCheckedAt: z.string().optional(),
     protocolVersion: z.string().optional(),
     hasSessions: z.boolean().optional(),
   })
@@ -128,10 +137,14 @@ const testSchema = z
   .object({
     ok: z.boolean(),
     error: z.string().optional(),
+    era: z.enum(['legacy', 'modern']).optional(),
     protocolVersion: z.string().optional(),
     serverName: z.string().optional(),
     serverVersion: z.string().optional(),
     tools: z.int().optional(),
+    prompts: z.int().optional(),
+    resources: z.int().optional(),
+    templates: z.int().optional(),
     durationMs: z.number(),
   })
   .openapi('ConnectionTest');

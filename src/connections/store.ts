@@ -1,3 +1,4 @@
+import type { Selectable } from 'kysely';
 import type { SecretReference } from '../config/document.ts';
 import { type ConnectionConfig, REDACTED } from '../config/document.ts';
 import { type Problem, pathText } from '../config/problems.ts';
@@ -5,9 +6,10 @@ import { joinSecrets, pointerSteps, secretReference, secretValue, splitSecrets }
 import { readConnectionSecrets, type SecretValues, writeConnectionSecrets } from '../credentials/store.ts';
 import type { Vault } from '../credentials/vault.ts';
 import { keyFault } from '../snapshot/check.ts';
+import type { ItemKind } from '../snapshot/snapshot.ts';
 import type { Queryable } from '../storage/database.ts';
 import { findRow, putRow, type Row } from '../storage/named-rows.ts';
-import type { Owner } from '../storage/schema.ts';
+import type { Owner, Tables } from '../storage/schema.ts';
 
 export type ConnectionRow = Row<'connections'>;
 
@@ -92,21 +94,29 @@ export async function readReferences(
   return new Map(rows.map((row) => [row.connection_id, row.refs]));
 }
 
-/** How a connection's catalog stands, and how many tools it has. */
-export async function readStatuses(db: Queryable, tenant: string) {
-  return db
-    .selectFrom('catalog_status')
-    .selectAll('catalog_status')
-    .select((eb) =>
-      eb
-        .selectFrom('catalog_items')
-        .whereRef('catalog_items.connection_id', '=', 'catalog_status.connection_id')
-        .where('kind', '=', 'tools')
-        .select((inner) => inner.fn.countAll<number>().as('count'))
-        .as('tools'),
-    )
+/** How a tenant's connections stand, and how much of each kind they offer. */
+export async function readStatuses(db: Queryable, tenant: string): Promise<StatusRow[]> {
+  const rows = await db.selectFrom('catalog_status').selectAll().where('tenant_id', '=', tenant).execute();
+  const counted = await db
+    .selectFrom('catalog_items')
+    .innerJoin('catalog_status', 'catalog_status.connection_id', 'catalog_items.connection_id')
     .where('tenant_id', '=', tenant)
+    .groupBy(['catalog_items.connection_id', 'kind'])
+    .select((eb) => ['catalog_items.connection_id', 'kind', eb.fn.countAll<number>().as('count')])
     .execute();
+  const counts = new Map(counted.map(({ connection_id: id, kind, count }) => [`${id} ${kind}`, Number(count)]));
+  return rows.map((row) => {
+    const count = (kind: ItemKind): number => counts.get(`${row.connection_id} ${kind}`) ?? 0;
+    return {
+      ...row,
+      counts: {
+        tools: count('tools'),
+        prompts: count('prompts'),
+        resources: count('resources'),
+        templates: count('templates'),
+      },
+    };
+  });
 }
 
-export type StatusRow = Awaited<ReturnType<typeof readStatuses>>[number];
+export type StatusRow = Selectable<Tables['catalog_status']> & { readonly counts: Readonly<Record<ItemKind, number>> };

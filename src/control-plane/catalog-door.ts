@@ -94,11 +94,16 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     if (connection === undefined)
       return { ok: false, error: 'It is disabled, or its revision is not active yet; see the doctor.' };
     if (connection.injection.fault !== undefined) return { ok: false, error: connection.injection.fault };
-    const { serverName, serverVersion, protocolVersion, tools } = await sync.test(connection);
+    const { serverName, serverVersion, protocolVersion, era, lists, fault } = await sync.test(connection);
     return {
       ok: true,
+      era,
       protocolVersion,
-      tools: tools.length,
+      tools: lists.tools?.length ?? 0,
+      prompts: lists.prompts?.length ?? 0,
+      resources: lists.resources?.length ?? 0,
+      templates: lists.templates?.length ?? 0,
+      ...(fault !== undefined && { error: fault }),
       ...(serverName !== undefined && { serverName }),
       ...(serverVersion !== undefined && { serverVersion }),
     };

@@ -1,5 +1,6 @@
 import type { SecretSources } from '../config/secrets.ts';
 import type { Vault } from '../credentials/vault.ts';
+import type { Era } from '../mcp/revision.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { AdsState } from '../xds/ads.ts';
@@ -30,11 +31,16 @@ export interface CatalogDoor {
 /** What trying a connection gave. */
 export interface TestResult {
   readonly ok: boolean;
+  /** Why it failed; of a success, why a list is missing. */
   readonly error?: string;
+  readonly era?: Era;
   readonly protocolVersion?: string;
   readonly serverName?: string;
   readonly serverVersion?: string;
   readonly tools?: number;
+  readonly prompts?: number;
+  readonly resources?: number;
+  readonly templates?: number;
   /** Milliseconds. */
   readonly durationMs: number;
 }

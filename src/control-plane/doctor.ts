@@ -156,7 +156,7 @@ async function checkConnections({ database, tenant }: AdminContext): Promise<rea
     const status = statuses.get(id);
     const label = `connection ${name}`;
     if (!config.enabled) return good(label, 'is disabled');
-    if (status?.state === 'ready') return good(label, `offers ${status.tools ?? 0} tools`);
+    if (status?.state === 'ready') return good(label, `offers ${status.counts.tools} tools`);
     const why = status?.last_error ?? 'it has not been reached yet';
     return bad(
       label,

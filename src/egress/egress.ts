@@ -13,6 +13,8 @@ export interface EgressRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Buffer;
   readonly signal: AbortSignal;
+  /** The answer stays open for long: it gets a socket of its own and takes none from calls. */
+  readonly stream?: boolean;
 }
 
 export interface EgressResponse {
@@ -34,11 +36,12 @@ export interface Egress {
 /** `target`: `unix:PATH`, `http://HOST:PORT` (an egress listener of Envoy's) or `direct`. */
 export function createEgress(target: string): Egress {
   const options = { keepAlive: true, maxSockets: 256, maxFreeSockets: 32, scheduling: 'lifo' } as const;
-  const plain = new Agent(options);
-  const tls = new HttpsAgent(options);
+  const unlimited = { ...options, maxSockets: Number.POSITIVE_INFINITY };
+  const plain = { call: new Agent(options), stream: new Agent(unlimited) };
+  const tls = { call: new HttpsAgent(options), stream: new HttpsAgent(unlimited) };
+  const kind = ({ stream }: EgressRequest) => (stream === true ? 'stream' : 'call');
   const close = (): void => {
-    plain.destroy();
-    tls.destroy();
+    for (const agent of [plain.call, plain.stream, tls.call, tls.stream]) agent.destroy();
   };
   if (target === 'direct') {
     return {
@@ -47,8 +50,11 @@ export function createEgress(target: string): Egress {
         const { url } = connection;
         const host = { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port };
         return url.protocol === 'https:'
-          ? exchange(request, httpsRequest({ ...base(request), ...host, agent: tls, servername: url.hostname }))
-          : exchange(request, httpRequest({ ...base(request), ...host, agent: plain }));
+          ? exchange(
+              request,
+              httpsRequest({ ...base(request), ...host, agent: tls[kind(request)], servername: url.hostname }),
+            )
+          : exchange(request, httpRequest({ ...base(request), ...host, agent: plain[kind(request)] }));
       },
     };
   }
@@ -59,7 +65,7 @@ export function createEgress(target: string): Egress {
     close,
     send: (connection, request) => {
       const headers = { ...request.headers, host: connection.url.host, [ROUTE_HEADER]: connection.route };
-      return exchange(request, httpRequest({ ...base({ ...request, headers }), ...via, agent: plain }));
+      return exchange(request, httpRequest({ ...base({ ...request, headers }), ...via, agent: plain[kind(request)] }));
     },
   };
 }

@@ -1,0 +1,88 @@
+/** The stream on which an upstream says that its lists have changed: GET (legacy) or `subscriptions/listen` (modern). */
+import type { Egress, EgressResponse } from '../egress/egress.ts';
+import { modernRequest } from '../egress/modern-request.ts';
+import { isObject } from '../egress/upstream-client.ts';
+import { EventSplitter, eventData } from '../mcp/events.ts';
+import { parseResponse } from '../mcp/response.ts';
+import type { Connection } from '../snapshot/snapshot.ts';
+import type { Introduction } from './introduction.ts';
+import { sessionHeaders } from './session.ts';
+
+const MAX_EVENT_BYTES = 1 << 20;
+
+const CHANGES: readonly (string | undefined)[] = [
+  'notifications/tools/list_changed',
+  'notifications/prompts/list_changed',
+  'notifications/resources/list_changed',
+];
+
+/**
+ * Follows it to its end, which a rejection is too. `refused`: the upstream has no such stream, or nothing to tell on it;
+ * asking again would be noise. `onChange` is called for each change told.
+ */
+export async function followChanges(
+  connection: Connection,
+  egress: Egress,
+  server: Introduction,
+  signal: AbortSignal,
+  onChange: () => void,
+): Promise<'refused' | 'ended'> {
+  const answer = await open(connection, egress, server, signal);
+  if (answer === undefined) return 'refused';
+  if (answer.status !== 200 || !/^text\/event-stream/i.test(answer.headers['content-type'] ?? '')) {
+    answer.body.resume();
+    const isFinal = answer.status < 500 && answer.localReply === undefined;
+    return isFinal ? 'refused' : 'ended';
+  }
+  const splitter = new EventSplitter(MAX_EVENT_BYTES);
+  let isHeard = false;
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    for (const event of splitter.push(chunk)) {
+      const data = eventData(event);
+      const message = data === undefined ? undefined : parseResponse(data);
+      // The answer to the request itself: an error instead of a stream, or a stream that ends in order.
+      if (message?.kind === 'error' && server.era === 'modern' && !isHeard) return 'refused';
+      isHeard ||= message !== undefined;
+      if (CHANGES.includes(message?.method)) onChange();
+    }
+  }
+  return 'ended';
+}
+
+async function open(
+  connection: Connection,
+  egress: Egress,
+  server: Introduction,
+  signal: AbortSignal,
+): Promise<EgressResponse | undefined> {
+  const common = { path: connection.path, signal, stream: true } as const;
+  if (server.era === 'legacy') {
+    // Without a session there is nothing that a stream could belong to.
+    if (server.sessionId === undefined) return undefined;
+    const headers = { ...sessionHeaders(connection, server), accept: 'text/event-stream' };
+    return egress.send(connection, { ...common, method: 'GET', headers });
+  }
+  const wanted = changing(server);
+  if (wanted.length === 0) return undefined;
+  const filter = JSON.stringify(Object.fromEntries(wanted.map((kind) => [`${kind}ListChanged`, true])));
+  const params = `"notifications":${filter}`;
+  const { body } = modernRequest('subscriptions/listen', server.protocolVersion, 'sallyport-listen', params);
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-method': 'subscriptions/listen',
+    ...sessionHeaders(connection, server),
+  };
+  return egress.send(connection, { ...common, method: 'POST', headers, body });
+}
+
+/** Lists whose changes a modern server tells of. */
+const changing = ({ capabilities }: Introduction): string[] =>
+  ['tools', 'prompts', 'resources'].filter((kind) => {
+    const capability = capabilities[kind];
+    return isObject(capability) && capability.listChanged === true;
+  });
+
+/** Two introductions with the same one have the same stream. */
+export const streamIdentity = (server: Introduction): string =>
+  [server.era, server.protocolVersion, server.sessionId ?? '', ...changing(server)].join(' ');

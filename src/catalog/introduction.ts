@@ -1,0 +1,103 @@
+/**
+ * What the catalog knows of an upstream before it asks for lists: which era it speaks, and what it says of itself. A
+ * verdict on the era expires, and is doubted after every failure: servers are replaced under their URL.
+ */
+import type { Egress } from '../egress/egress.ts';
+import { probeEra } from '../egress/era-probe.ts';
+import { type Handshake, openSession, UpstreamError } from '../egress/upstream-client.ts';
+import type { Era } from '../mcp/revision.ts';
+import type { Connection } from '../snapshot/snapshot.ts';
+import { endSession } from './session.ts';
+
+/** A legacy verdict is believed for so long; a modern server proves itself with every look. Milliseconds. */
+const ERA_LIFETIME_MS = 10 * 60_000;
+
+export interface Introduction extends Handshake {
+  readonly era: Era;
+  /** When the era was found out. Milliseconds since the epoch; undefined: the server did not say, it is as before. */
+  readonly eraCheckedAt: number | undefined;
+  /** How long what it said may be kept, where it says so. Milliseconds. */
+  readonly ttlMs: number | undefined;
+}
+
+/** Throws EgressError or UpstreamError, and so do its methods. */
+export class Acquaintance {
+  private readonly connection: Connection;
+  private readonly egress: Egress;
+  private readonly now: () => number;
+  private knownEra: Era;
+  private checkedAt: number | undefined;
+  /** Open with a legacy upstream that mints ids. */
+  private session: Handshake | undefined;
+
+  /** `now`: milliseconds since the epoch. */
+  constructor(connection: Connection, egress: Egress, now: () => number = Date.now) {
+    this.connection = connection;
+    this.egress = egress;
+    this.now = now;
+    this.knownEra = connection.catalog.era;
+  }
+
+  get era(): Era {
+    return this.knownEra;
+  }
+
+  get hasSession(): boolean {
+    return this.session !== undefined;
+  }
+
+  /** On the session that is open, if it is a legacy one's and the verdict stands. */
+  async meet(signal: AbortSignal): Promise<Introduction> {
+    let failure: UpstreamError | undefined;
+    if (this.knownEra === 'legacy' && this.isFresh()) {
+      try {
+        return await this.legacy(signal);
+      } catch (error) {
+        // It may have become a modern one.
+        if (!(error instanceof UpstreamError)) throw error;
+        failure = error;
+      }
+    }
+    const verdict = await probeEra(this.egress, this.connection, signal);
+    // A modern server is asked nothing that only legacy ones know.
+    if (verdict.era === undefined && this.knownEra === 'modern') throw verdict.reason;
+    if (verdict.era !== undefined) {
+      this.knownEra = verdict.era;
+      this.checkedAt = this.now();
+    }
+    if (verdict.era === 'modern') {
+      this.close();
+      if ('refusal' in verdict) throw verdict.refusal;
+      return { ...verdict.discovery, era: 'modern', eraCheckedAt: this.checkedAt };
+    }
+    if (failure !== undefined) throw failure;
+    return this.legacy(signal);
+  }
+
+  /** The upstream has lost the session, or behaves as if: it may be another one by now. */
+  forgetSession(): void {
+    this.session = undefined;
+    this.doubt();
+  }
+
+  /** Something went wrong: the next look finds out the era anew. */
+  doubt(): void {
+    this.checkedAt = undefined;
+  }
+
+  close(): void {
+    if (this.session !== undefined) endSession(this.connection, this.egress, this.session);
+    this.session = undefined;
+  }
+
+  private isFresh(): boolean {
+    return this.checkedAt !== undefined && this.now() < this.checkedAt + ERA_LIFETIME_MS;
+  }
+
+  private async legacy(signal: AbortSignal): Promise<Introduction> {
+    const session = this.session ?? (await openSession(this.egress, this.connection, signal));
+    // Without a session id there is nothing to keep: the next look begins anew and sees a changed server.
+    if (session.sessionId !== undefined) this.session = session;
+    return { ...session, era: 'legacy', eraCheckedAt: this.checkedAt, ttlMs: undefined };
+  }
+}
