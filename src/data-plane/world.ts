@@ -5,6 +5,7 @@ import type { Egress } from '../egress/egress.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Handles } from '../sessions/handles.ts';
 import type { InFlight } from '../sessions/in-flight.ts';
+import type { LogLevels } from '../sessions/log-levels.ts';
 import type { SessionIds } from '../sessions/session-id.ts';
 import type { SessionStore } from '../sessions/stored-session.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
@@ -27,6 +28,7 @@ export interface World {
   readonly sessionStore: SessionStore;
   /** Calls that are being answered in this process. */
   readonly inFlight: InFlight;
+  readonly logLevels: LogLevels;
   readonly egress: Egress;
   readonly audit: AuditQueue;
   readonly meters: Meters;

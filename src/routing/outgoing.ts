@@ -14,6 +14,8 @@ export interface OutgoingOptions {
   readonly owner: SessionOwner | undefined;
   /** JSON text of the capabilities that a modern upstream is told of when the client is legacy. */
   readonly capabilities?: string;
+  /** Told to a modern upstream when the client is legacy. */
+  readonly logLevel?: string | undefined;
   /** Further members of a modern request's params, as JSON text (a repeated call's `inputResponses`). */
   readonly params?: string;
   /** Ids that another call of this exchange must not share: mints one even where the client's own would do. */
@@ -52,12 +54,14 @@ export function outgoing(exchange: Exchange, connection: Connection, options: Ou
 }
 
 /** A legacy request becomes modern: it says in `_meta` what its session said once. */
-function describe({ client }: Exchange, envelope: Envelope, { capabilities = '{}', params }: OutgoingOptions): Edit[] {
+function describe({ client }: Exchange, envelope: Envelope, options: OutgoingOptions): Edit[] {
+  const { capabilities = '{}', logLevel, params } = options;
   const info = client?.clientName ? [`"${META.clientInfo}":${JSON.stringify(clientInfo(client.clientName))}`] : [];
   const members = [
     `"${META.protocolVersion}":"${LATEST_MODERN}"`,
     ...info,
     `"${META.clientCapabilities}":${capabilities}`,
+    ...(logLevel === undefined ? [] : [`"${META.logLevel}":${JSON.stringify(logLevel)}`]),
   ].join(',');
   const { bytes, meta } = envelope;
   const extra = params === undefined ? '' : `,${params}`;

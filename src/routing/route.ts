@@ -36,17 +36,29 @@ export function direct(exchange: Exchange, connection: Connection, world: World)
   if (client === undefined || principal === undefined) throw new Error('route before its client is known');
   const owner = ownerOf(connection, client, session, principal, exchange.at);
   const acquired = world.upstreamSessions.acquire(connection, owner);
-  if (!(acquired instanceof Promise)) {
-    exchange.upstream = outgoing(exchange, connection, { session: acquired, owner });
+  const logLevel = session === undefined ? undefined : logLevelFor(connection, session.id, world);
+  if (!(acquired instanceof Promise) && !(logLevel instanceof Promise)) {
+    exchange.upstream = outgoing(exchange, connection, { session: acquired, owner, logLevel });
     return undefined;
   }
-  return acquired.then(
-    (upstream) => {
-      exchange.upstream = outgoing(exchange, connection, { session: upstream, owner });
+  return Promise.all([acquired, logLevel]).then(
+    ([upstream, level]) => {
+      exchange.upstream = outgoing(exchange, connection, { session: upstream, owner, logLevel: level });
       return undefined;
     },
     (error: unknown) => refuse(upstreamProblem(connection, error)),
   );
+}
+
+/** What a modern upstream is told with each call of a legacy session, which said it once. */
+export function logLevelFor(
+  { catalog }: Connection,
+  sessionId: string,
+  world: World,
+): string | undefined | Promise<string | undefined> {
+  return catalog.era === 'modern' && catalog.capabilities.logging !== undefined
+    ? world.logLevels.of(sessionId)
+    : undefined;
 }
 
 /** Why an upstream could not be used, as the caller should hear it. */

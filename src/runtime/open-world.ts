@@ -9,6 +9,7 @@ import { KeyRing } from '../identity/key-ring.ts';
 import { packageVersion } from '../package-root.ts';
 import { createHandles } from '../sessions/handles.ts';
 import { InFlight } from '../sessions/in-flight.ts';
+import { createLogLevels } from '../sessions/log-levels.ts';
 import { createSessionIds } from '../sessions/session-id.ts';
 import { createSessionStore } from '../sessions/store.ts';
 import type { CancelBroadcast } from '../sessions/stored-session.ts';
@@ -61,6 +62,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   const keys = new KeyRing();
   const tombstones = new Tombstones();
   const inFlight = new InFlight();
+  const logLevels = createLogLevels(sessionStore);
   const meters = createMeters();
   const audit = new AuditQueue((rows) => insertAuditEvents(database, rows), log);
   const feed = startFeed({
@@ -80,6 +82,10 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
       sallyport_cancel(payload) {
         const { sessionId, id, reason } = JSON.parse(payload) as CancelBroadcast;
         inFlight.cancel(sessionId, id, reason);
+      },
+      sallyport_level(payload) {
+        const { sessionId, level } = JSON.parse(payload) as { sessionId: string; level: string };
+        logLevels.changed(sessionId, level);
       },
       ...options.notices,
     },
@@ -101,6 +107,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     upstreamSessions,
     sessionStore,
     inFlight,
+    logLevels,
     egress,
     audit,
     meters,

@@ -38,10 +38,20 @@ export function createSessionStore(database: Database): SessionStore {
     },
     async setLogLevel({ id, expiresAt }, level) {
       await pool.query(
-        `insert into session_log_levels (session_id, level, expires_at) values ($1, $2, $3)
-         on conflict (session_id) do update set level = excluded.level`,
+        `with stored as (
+           insert into session_log_levels (session_id, level, expires_at) values ($1, $2, $3)
+           on conflict (session_id) do update set level = excluded.level
+         )
+         select pg_notify('sallyport_level', json_build_object('sessionId', $1::text, 'level', $2::text)::text)`,
         [id, level, new Date(expiresAt)],
       );
+    },
+    async logLevel(sessionId) {
+      const { rows } = await pool.query<{ level: string }>(
+        'select level from session_log_levels where session_id = $1',
+        [sessionId],
+      );
+      return rows[0]?.level;
     },
     async subscribe({ id, expiresAt }, connectionId, uri) {
       await pool.query(

@@ -36,6 +36,8 @@ export interface SessionStore {
   write(session: StoredUpstreamSession): Promise<Buffer>;
   /** What a downstream session has asked for that a new upstream session must be told again. */
   wishes(sessionId: string, connectionId: string): Promise<SessionWishes>;
+  /** undefined: it never said. */
+  logLevel(sessionId: string): Promise<string | undefined>;
   setLogLevel(session: { id: string; expiresAt: number }, level: string): Promise<void>;
   subscribe(session: { id: string; expiresAt: number }, connectionId: string, uri: string): Promise<void>;
   unsubscribe(sessionId: string, connectionId: string, uri: string): Promise<void>;

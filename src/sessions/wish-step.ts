@@ -33,6 +33,7 @@ async function setLevel(exchange: Exchange, world: World): Promise<StepResult> {
     return refuse(problems.badParams(`logging/setLevel needs params.level, one of ${LOG_LEVELS.join(', ')}`));
   }
   await world.sessionStore.setLogLevel(session, level);
+  world.logLevels.changed(session.id, level);
   await forEachUpstream(exchange, session, world, (connection, upstream, signal) =>
     connection.catalog.capabilities.logging === undefined
       ? Promise.resolve()

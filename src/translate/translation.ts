@@ -31,6 +31,7 @@ export type Translated =
 export class Translation {
   /** The response to the call, once it has come. */
   final: ResponseEnvelope | undefined;
+  private readonly isRelayed: boolean;
   private readonly client: Era;
   private readonly upstream: Era;
   private readonly method: string;
@@ -48,7 +49,8 @@ export class Translation {
   constructor(exchange: Exchange, call: UpstreamCall, handles: Handles, names = true) {
     const { client, connection, envelope, namespace, principal, session } = exchange;
     this.client = client?.era ?? 'legacy';
-    this.upstream = call.via === 'relay' ? this.client : (connection?.catalog.era ?? 'legacy');
+    this.isRelayed = call.via === 'relay';
+    this.upstream = this.isRelayed ? this.client : (connection?.catalog.era ?? 'legacy');
     this.method = envelope?.method ?? '';
     this.id = idText(envelope);
     this.upstreamId = call.mintedId ?? this.id;
@@ -138,7 +140,14 @@ export class Translation {
         if (this.client === 'modern') return drop('a change of lists on the stream of a request');
         break;
     }
+    if (this.isRelayed) return this.renamed(message);
     const edits = this.names === undefined ? [] : notificationEdits(message, this.names, this.sessionId);
+    return { kind: 'pass', bytes: splice(bytes, edits) };
+  }
+
+  private renamed({ bytes, params }: ResponseEnvelope): Translated {
+    const edits =
+      params === undefined || this.names === undefined ? [] : nameEdits(bytes, params, 'params', this.names);
     return { kind: 'pass', bytes: splice(bytes, edits) };
   }
 
@@ -153,6 +162,8 @@ export class Translation {
 
   private request(message: ResponseEnvelope): Translated {
     const { bytes, id, method } = message;
+    // The relay has asked in the upstream's place, under an id of its own.
+    if (this.isRelayed && this.client === 'legacy') return this.renamed(message);
     // Modern servers ask within their results only.
     if (this.upstream === 'modern' || id === undefined || method === undefined)
       return drop('a request of a modern server');

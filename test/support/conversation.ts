@@ -11,6 +11,7 @@ import { createEgress } from '../../src/egress/egress.ts';
 import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
 import { createHandles } from '../../src/sessions/handles.ts';
 import { InFlight } from '../../src/sessions/in-flight.ts';
+import { createLogLevels } from '../../src/sessions/log-levels.ts';
 import { createSessionIds } from '../../src/sessions/session-id.ts';
 import type { SessionStore } from '../../src/sessions/stored-session.ts';
 import { Tombstones } from '../../src/sessions/tombstones.ts';
@@ -139,6 +140,7 @@ export function stage(): Stage {
     remove: async () => {},
     end: async () => [],
     wishes: async () => ({ logLevel: undefined, subscriptions: [] }),
+    logLevel: async () => undefined,
     setLogLevel: async () => {},
     subscribe: async () => {},
     unsubscribe: async () => {},
@@ -163,6 +165,7 @@ export function stage(): Stage {
     }),
     sessionStore: store,
     inFlight: new InFlight(),
+    logLevels: createLogLevels(store),
     egress,
     audit: new AuditQueue(async (batch) => void rows.push(...batch), log),
     meters: createMeters(),
