@@ -31,7 +31,10 @@ t.test('the verbs, against a gateway that runs', async (t) => {
 
   await t.test('connections: added with what they offer, or with what is wrong', async (t) => {
     const added = await done(`connection add everything --url ${everything.url}`);
-    t.match(added, /^everything is ready with \d+ tools\.\n {2}http:\/\/127\.0\.0\.1:\d+\/mcp {2}\(default\)\n$/);
+    t.match(
+      added,
+      /^everything is ready with \d+ tools, \d+ prompts, \d+ resources, \d+ resource templates\.\n {2}http:\/\/127\.0\.0\.1:\d+\/mcp {2}\(default\)\n$/,
+    );
 
     const env = { GUARDED_TOKEN: SECRET };
     await done(`connection add guarded --url ${guarded.url} --bearer-env GUARDED_TOKEN --wait`, { env });
@@ -60,7 +63,10 @@ t.test('the verbs, against a gateway that runs', async (t) => {
     t.match(list, /^guarded +ready +1 +bearer +api /m);
     const shown = await json('connection get guarded');
     t.match(shown, { name: 'guarded', auth: { type: 'bearer', token: '[REDACTED]' }, status: { state: 'ready' } });
-    t.match(await done('connection test guarded'), /^guarded works: 1 tool in \d+ ms\.\n$/);
+    t.match(
+      await done('connection test guarded'),
+      /^guarded works: 1 tool in \d+ ms; it speaks MCP 2025-\d\d-\d\d \(legacy\)\.\n$/,
+    );
     t.match(await done('connection refresh guarded'), /^guarded is ready with 1 tool\.\n$/);
     await done('connection remove dead');
     t.match(await sallyport('connection get dead'), {

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import t from 'tap';
-import { type CatalogResult, storeCatalog, storeFailure } from '../../src/catalog/store.ts';
+import type { CatalogResult } from '../../src/catalog/read.ts';
+import { storeCatalog, storeFailure } from '../../src/catalog/store.ts';
 import { connectionSchema } from '../../src/config/schema.ts';
 import { saveConnection } from '../../src/connections/store.ts';
 import { createWriter } from '../../src/control-plane/change.ts';
@@ -197,10 +198,20 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     serverName: undefined,
     serverVersion: undefined,
     protocolVersion: '2025-11-25',
-    hasSessions: false,
+    sessionId: undefined,
     capabilities: {},
     instructions: undefined,
-    tools: Array.from({ length: size }, (_, index) => ({ name: `t${index}`, definition: `{"name":"t${index}"}` })),
+    era: 'legacy',
+    eraCheckedAt: undefined,
+    ttlMs: undefined,
+    lists: {
+      tools: Array.from({ length: size }, (_, index) => ({ name: `t${index}`, definition: `{"name":"t${index}"}` })),
+      prompts: [],
+      resources: [],
+      templates: [],
+    },
+    fault: undefined,
+    excluded: [],
   });
   for (let round = 0; round < 15; round += 1) {
     const config = connectionSchema.parse({ url: 'http://127.0.0.1:9/mcp' });
@@ -209,11 +220,14 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     );
     const owner = { id: value.row.id, tenant: 'default' };
     await storeCatalog(database, owner, found(40));
-    const refresh = Promise.all([storeCatalog(database, owner, found(50 + round)), storeFailure(database, owner, 'x')]);
+    const refresh = Promise.all([
+      storeCatalog(database, owner, found(50 + round)),
+      storeFailure(database, owner, 'x', 'legacy'),
+    ]);
     const removal = writer.change(change, (trx) => removeRow(trx, 'connections', owner.id));
     await Promise.all([refresh, removal]);
     await storeCatalog(database, owner, found(3));
-    await storeFailure(database, owner, 'too late');
+    await storeFailure(database, owner, 'too late', 'legacy');
     const { rows } = await database.pool.query('select 1 from catalog_status union all select 1 from catalog_items');
     t.strictSame(rows, []);
   }

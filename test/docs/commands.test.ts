@@ -25,7 +25,7 @@ const runsRoles = (text: string): boolean => text.includes('sallyport control-pl
 /** What each command says on standard output. One that is not here is one that nobody looked at. */
 const SAYS: readonly (readonly [command: RegExp, output: RegExp])[] = [
   [/ tool call demo__add /, /42/],
-  [/ connection add everything /, /^everything is ready with \d+ tools\.\n {2}http:.*\/mcp {2}\(default\)\n$/],
+  [/ connection add everything /, /^everything is ready with \d+ tools, [^\n]+\.\n {2}http:.*\/mcp {2}\(default\)\n$/],
   [/ tool list$/, /^everything__echo +everything /m],
   [/ persona add analyst /, /^Added persona analyst\.\n$/],
   [/ key create ci /, /^sp_\S+\n$/],
