@@ -1,6 +1,9 @@
 /** How many bytes may be held for one client at one time, in whatever place they wait. */
 import type { Readable } from 'node:stream';
 
+/** The body alone is more than a body may be. */
+export class TooLarge extends Error {}
+/** There is no room for it now. */
 export class TooMuch extends Error {}
 
 export class Allowance {
@@ -22,8 +25,8 @@ export class Allowance {
   }
 
   /**
-   * The whole of a body, whose bytes stay taken until they are given back. Throws TooMuch above `maxBytes`, or where
-   * there is no room; nothing is taken then, and the body is left as it is, since its sender is still to be answered.
+   * The whole of a body, whose bytes stay taken until they are given back. Throws TooLarge above `maxBytes`, TooMuch
+   * where there is no room; nothing is taken then, and the body is left as it is, since its sender is still to be answered.
    */
   async read(body: Readable, maxBytes: number): Promise<Buffer> {
     const chunks: Buffer[] = [];
@@ -31,7 +34,7 @@ export class Allowance {
     let isComplete = false;
     try {
       for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        if (size + chunk.length > maxBytes) throw new TooMuch(`larger than ${maxBytes} bytes`);
+        if (size + chunk.length > maxBytes) throw new TooLarge(`larger than ${maxBytes} bytes`);
         if (!this.take(chunk.length)) throw new TooMuch('too much is waiting already');
         size += chunk.length;
         chunks.push(chunk);

@@ -6,8 +6,8 @@ import { idText } from '../../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge, eventData } from '../../mcp/events.ts';
 import { assertUtf8, JsonError, skipSpace, skipValue } from '../../mcp/json.ts';
 import { parseResponse } from '../../mcp/response.ts';
-import { type Allowance, TooMuch } from './allowance.ts';
-import type { DoorResponse } from './door.ts';
+import type { FrontResponse } from '../front.ts';
+import { type Allowance, TooLarge, TooMuch } from './allowance.ts';
 
 /** A request's id as its sender wrote it; `any`: a batch, whose responses are its own business; `none`: no request. */
 export type Awaited = { readonly id: string } | 'any' | 'none';
@@ -20,7 +20,7 @@ export interface Mark {
 }
 
 /** Asks for the rest of a stream that ended early; undefined: there is none to be had. */
-export type Resume = (mark: Mark) => Promise<DoorResponse | undefined>;
+export type Resume = (mark: Mark) => Promise<FrontResponse | undefined>;
 
 /** `isResponse`: the one that was waited for. */
 export interface Answered {
@@ -35,7 +35,7 @@ const aside = (bytes: Buffer): Answered => ({ bytes, isResponse: false });
 const MAX_MESSAGE_BYTES = 16 << 20;
 
 export async function* answersTo(
-  got: DoorResponse,
+  got: FrontResponse,
   awaited: Awaited,
   allowance: Allowance,
   resume?: Resume,
@@ -44,11 +44,11 @@ export async function* answersTo(
   else yield* fromJson(got, awaited, allowance);
 }
 
-export const isEventStream = ({ headers }: DoorResponse): boolean =>
+export const isEventStream = ({ headers }: FrontResponse): boolean =>
   /^text\/event-stream\b/i.test(headers['content-type'] ?? '');
 
 async function* fromJson(
-  { status, body }: DoorResponse,
+  { status, body }: FrontResponse,
   awaited: Awaited,
   allowance: Allowance,
 ): AsyncGenerator<Answered, void> {
@@ -74,7 +74,7 @@ async function* fromJson(
 }
 
 /** The response itself if it is one; what the front door refused before it knew the id, with the id. */
-function responseFor(id: string, bytes: Buffer, status: number): Buffer {
+export function responseFor(id: string, bytes: Buffer, status: number): Buffer {
   const message = parseResponse(bytes);
   if (message !== undefined && message.kind !== 'message' && idText(message) === id) return bytes;
   if (message?.kind === 'error' && message.outcome !== undefined) {
@@ -86,11 +86,11 @@ function responseFor(id: string, bytes: Buffer, status: number): Buffer {
 
 const CLOSE = Buffer.from('}');
 
-async function* fromEvents(first: DoorResponse, awaited: Awaited, resume?: Resume): AsyncGenerator<Answered, void> {
+async function* fromEvents(first: FrontResponse, awaited: Awaited, resume?: Resume): AsyncGenerator<Answered, void> {
   let failure: unknown;
   let lastEventId: string | undefined;
   let retryMs: number | undefined;
-  for (let got: DoorResponse | undefined = first; got !== undefined; ) {
+  for (let got: FrontResponse | undefined = first; got !== undefined; ) {
     failure = undefined;
     try {
       for await (const event of eventsOf(got)) {
@@ -117,7 +117,7 @@ async function* fromEvents(first: DoorResponse, awaited: Awaited, resume?: Resum
   if (typeof awaited === 'object') yield response(lostAnswer(awaited.id, failure));
 }
 
-export interface DoorEvent {
+export interface FrontEvent {
   readonly id: string | undefined;
   readonly retryMs: number | undefined;
   /** Empty: an event without data. */
@@ -125,7 +125,7 @@ export interface DoorEvent {
 }
 
 /** The events of a stream as they come. Throws what the stream throws, and EventTooLarge. */
-export async function* eventsOf({ body }: DoorResponse): AsyncGenerator<DoorEvent, void> {
+export async function* eventsOf({ body }: FrontResponse): AsyncGenerator<FrontEvent, void> {
   const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
   for await (const chunk of body as AsyncIterable<Buffer>) {
     for (const event of splitter.push(chunk)) {
@@ -160,7 +160,7 @@ function isJson(bytes: Buffer): boolean {
 
 /** The response to a request whose answer never came whole. */
 export function lostAnswer(id: string, error?: unknown): Buffer {
-  if (error instanceof TooMuch || error instanceof EventTooLarge)
+  if (error instanceof TooLarge || error instanceof TooMuch || error instanceof EventTooLarge)
     return errorFor(id, -32603, `The answer was not passed on: it is too large (${error.message}). Ask for less.`);
   return errorFor(id, -32603, 'The answer broke off before the response came. The call may have had its effect.');
 }

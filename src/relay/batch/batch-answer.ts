@@ -1,5 +1,5 @@
 /** The one answer to a batch: a JSON array, unless one of its answers is a stream; then a stream of all of them. */
-import type { ServerResponse } from 'node:http';
+import type { RelayResponse } from '../world.ts';
 import { TooMuch } from './allowance.ts';
 import { lostAnswer } from './answers.ts';
 import { STREAM_HEADERS, sseMessage, writeWithin } from './sse.ts';
@@ -8,13 +8,13 @@ import { STREAM_HEADERS, sseMessage, writeWithin } from './sse.ts';
 const MAX_ARRAY_BYTES = 32 << 20;
 
 export class BatchAnswer {
-  private readonly out: ServerResponse;
+  private readonly out: RelayResponse;
   private readonly acceptsStream: boolean;
   /** By the place of the request in the batch; undefined once they leave as events. */
   private collected: Buffer[] | undefined = [];
   private size = 0;
 
-  constructor(response: ServerResponse, acceptsStream: boolean) {
+  constructor(response: RelayResponse, acceptsStream: boolean) {
     this.out = response;
     this.acceptsStream = acceptsStream;
   }
@@ -56,7 +56,6 @@ export class BatchAnswer {
     parts.push(CLOSE);
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     this.out.writeHead(200, { 'content-type': 'application/json', 'content-length': length });
-    this.out.cork();
     for (const part of parts) this.out.write(part);
     this.out.end();
   }

@@ -2,12 +2,13 @@
  * A batch of a 2025-03-26 session: every message goes through the gateway's own front door by itself, so that it is
  * authorised, limited and recorded like any other; their answers are one answer (MCP 2025-03-26, Streamable HTTP).
  */
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Session } from '../../exchange/exchange.ts';
+import type { Front, FrontResponse } from '../front.ts';
+import type { RelayResponse } from '../world.ts';
 import { Allowance } from './allowance.ts';
 import { answersTo, errorFor, isEventStream, lostAnswer } from './answers.ts';
 import { BatchAnswer } from './batch-answer.ts';
-import type { Door, DoorResponse } from './door.ts';
 import { messageHeaders, passedHeaders } from './passed-headers.ts';
 import { BatchRefused, type Element, splitBatch } from './split.ts';
 
@@ -18,8 +19,8 @@ export interface BatchJob {
   /** As the client sent them. */
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
-  readonly response: ServerResponse;
-  readonly door: Door;
+  readonly response: RelayResponse;
+  readonly front: Front;
 }
 
 /** Messages of one batch that are under way together. */
@@ -87,9 +88,9 @@ class Batch {
   private async one(element: Element, index: number): Promise<void> {
     if (element.kind === 'invalid') return this.answer.response(index, 'null', element.answer);
     const { id, bytes } = element;
-    let got: DoorResponse;
+    let got: FrontResponse;
     try {
-      got = await this.job.door.send({
+      got = await this.job.front.request({
         method: 'POST',
         path: this.job.path,
         headers: this.headers,
@@ -105,7 +106,7 @@ class Batch {
     else await this.collect(got, id, index);
   }
 
-  private async collect(got: DoorResponse, id: string, index: number): Promise<void> {
+  private async collect(got: FrontResponse, id: string, index: number): Promise<void> {
     if (isEventStream(got)) await this.answer.stream();
     for await (const { bytes, isResponse } of answersTo(got, { id }, this.allowance)) {
       if (isResponse) await this.answer.response(index, id, bytes);
@@ -114,7 +115,7 @@ class Batch {
   }
 
   /** A notification or a response: accepted, or not. */
-  private async settle(got: DoorResponse): Promise<void> {
+  private async settle(got: FrontResponse): Promise<void> {
     if (got.status < 300) {
       got.body.resume();
       this.accepted++;
@@ -125,6 +126,6 @@ class Batch {
   }
 }
 
-function writeJson(response: ServerResponse, status: number, body: Buffer): void {
+function writeJson(response: RelayResponse, status: number, body: Buffer): void {
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
 }

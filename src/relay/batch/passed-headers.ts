@@ -33,6 +33,9 @@ export function passedHeaders(headers: IncomingHttpHeaders): Record<string, stri
   for (const [name, value] of Object.entries(headers)) {
     if (typeof value === 'string' && !OWN_TO_EACH.has(name) && !isInternal(name)) passed[name] = value;
   }
+  // HTTP/2 has the host in a pseudo-header.
+  const authority = headers[':authority'];
+  if (typeof authority === 'string') passed.host = authority;
   return passed;
 }
 

@@ -1,11 +1,14 @@
 /** Event streams towards clients: how a message is written, and that nobody who stops reading makes us keep it. */
-import type { ServerResponse } from 'node:http';
+import { constants } from 'node:http2';
+import type { RelayResponse } from '../world.ts';
 
 export const STREAM_HEADERS = {
   'content-type': 'text/event-stream',
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 } as const;
+
+const { NGHTTP2_CANCEL } = constants;
 
 /** Who takes nothing for so long has gone, or might as well have. */
 const STALLED_MS = 60_000;
@@ -27,15 +30,17 @@ export function sseEvent(name: string, data: Buffer): Buffer {
 const END = Buffer.from('\n\n');
 
 /** Resolves when the client has room for more, or is gone; one that has none for a minute is cut off. */
-export function writeWithin(response: ServerResponse, bytes: Buffer): Promise<void> {
-  if (response.destroyed || response.writableEnded || response.write(bytes)) return Promise.resolve();
+export function writeWithin(response: RelayResponse, bytes: Buffer): Promise<void> {
+  if (response.stream.destroyed || response.writableEnded || response.write(bytes)) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(stalled);
-      response.off('drain', done).off('close', done);
+      response.off('drain', done);
+      response.off('close', done);
       resolve();
     };
-    const stalled = setTimeout(() => response.destroy(), STALLED_MS);
-    response.on('drain', done).on('close', done);
+    const stalled = setTimeout(() => response.stream.close(NGHTTP2_CANCEL), STALLED_MS);
+    response.on('drain', done);
+    response.on('close', done);
   });
 }
