@@ -22,10 +22,14 @@ export function createLogLevels(store: Pick<SessionStore, 'logLevel'>): LogLevel
     of(sessionId) {
       const level = known.get(sessionId);
       if (level !== undefined) return level;
-      return store.logLevel(sessionId).then((stored = DEFAULT_LEVEL) => {
-        known.set(sessionId, stored);
-        return stored;
-      });
+      return store.logLevel(sessionId).then(
+        (stored = DEFAULT_LEVEL) => {
+          known.set(sessionId, stored);
+          return stored;
+        },
+        // A log level is no reason to fail a call.
+        () => DEFAULT_LEVEL,
+      );
     },
     changed: (sessionId, level) => void known.set(sessionId, level),
   };
