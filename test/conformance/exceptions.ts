@@ -5,9 +5,12 @@ export interface Exception {
   /** Names of the legs. */
   readonly legs: readonly string[];
   readonly set: SetName;
+  /** A scenario's name, or the beginning of several with a `*` after it. */
   readonly scenario: string;
   readonly reason: string;
 }
+
+const WITHOUT_OAUTH = 'the gateway has no OAuth towards upstreams: their credentials are configured';
 
 export const EXCEPTIONS: readonly Exception[] = [
   {
@@ -17,4 +20,6 @@ export const EXCEPTIONS: readonly Exception[] = [
     reason:
       'this version of the suite says that it speaks 2025-03-26, where streams do not begin with an empty event; 0.2 says 2025-11-25 and passes',
   },
+  { legs: ['client'], set: '2026-07-28', scenario: 'auth/*', reason: WITHOUT_OAUTH },
+  { legs: ['client'], set: '2025-11-25', scenario: 'auth/*', reason: WITHOUT_OAUTH },
 ];

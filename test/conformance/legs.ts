@@ -1,4 +1,5 @@
 /** What is examined: the fixture itself, and the gateway between it and clients of either era. */
+import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { type GatewayOptions, startGateway } from '../support/gateway.ts';
 import type { Subject } from './examine.ts';
@@ -33,6 +34,12 @@ export const LEGS: readonly Leg[] = [
     sets: ['2025-11-25'],
     start: (t) => gateway(t, 'modern'),
   },
+  {
+    name: 'client',
+    what: "the gateway as a client of the suite's servers",
+    sets: ['2026-07-28', '2025-11-25'],
+    start: gatewayAsClient,
+  },
 ];
 
 /** Legs by name, or by the word that a name begins with: `direct` is all three of them. */
@@ -58,6 +65,13 @@ async function gateway(t: Test, era: Era): Promise<{ url: string }> {
   const { mcpUrl, ready } = await startGateway(t, openGateway({ fixture: { url: upstream.url } }));
   await ready('fixture');
   return { url: mcpUrl };
+}
+
+/** The suite's servers come and go: each is added to a running gateway by the program that the suite starts for it. */
+async function gatewayAsClient(t: Test): Promise<{ command: string }> {
+  const { adminUrl, adminToken, mcpUrl } = await startGateway(t, openGateway({}));
+  const program = fileURLToPath(new URL('client.js', import.meta.url));
+  return { command: [process.execPath, program, adminUrl, adminToken, mcpUrl].join(' ') };
 }
 
 function openGateway(connections: Record<string, { url: string }>): GatewayOptions {

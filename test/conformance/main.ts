@@ -1,13 +1,25 @@
-/** `npm run conformance [-- LEG…]`: runs the legs, prints the table, and ends with 1 if it is not as it should be. */
+/**
+ * `npm run conformance -- [LEG…] [--set SET]`: runs the legs, prints the table, and ends with 1 if a scenario fails that
+ * is not excused, or passes and is.
+ */
+import { parseArgs } from 'node:util';
 import type { Test } from 'tap';
 import { EXCEPTIONS } from './exceptions.ts';
 import { legsNamed } from './legs.ts';
 import { runLeg } from './run-leg.ts';
+import { SETS } from './sets.ts';
 import { installSuite } from './suite.ts';
 import { toTable } from './table.ts';
 import { verdictOn } from './verdict.ts';
 
-const legs = legsNamed(process.argv.slice(2));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { set: { type: 'string', multiple: true, default: Object.keys(SETS) } },
+});
+const legs = legsNamed(positionals);
+const unknown = values.set.find((set) => !(set in SETS));
+if (unknown !== undefined) throw new Error(`There is no set ${unknown}; there are ${Object.keys(SETS).join(', ')}.`);
+
 const suite = await installSuite();
 const rows = [];
 for (const leg of legs) {
@@ -16,7 +28,8 @@ for (const leg of legs) {
   const endings: (() => unknown)[] = [];
   const scope = { teardown: (end: () => unknown) => void endings.unshift(end) } as unknown as Test;
   try {
-    for (const row of await runLeg(scope, suite, leg)) rows.push({ row, verdict: verdictOn(row, EXCEPTIONS) });
+    const sets = leg.sets.filter((set) => values.set.includes(set));
+    for (const row of await runLeg(scope, suite, leg, sets)) rows.push({ row, verdict: verdictOn(row, EXCEPTIONS) });
   } finally {
     for (const end of endings) await end();
   }

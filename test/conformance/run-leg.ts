@@ -7,7 +7,7 @@ import type { Suite } from './suite.ts';
 import type { Row } from './verdict.ts';
 
 /** A leg that does not start fails all of its sets. */
-export async function runLeg(t: Test, suite: Suite, leg: Leg, sets: readonly SetName[] = leg.sets): Promise<Row[]> {
+export async function runLeg(t: Test, suite: Suite, leg: Leg, sets: readonly SetName[]): Promise<Row[]> {
   const subject = await leg.start(t).catch(toError);
   const rows: Row[] = [];
   for (const set of sets) {

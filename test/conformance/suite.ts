@@ -15,6 +15,9 @@ const MANIFESTS = join(packageRoot, 'test/conformance/suite');
 /** The oldest Node that it starts on. */
 const OLDEST_NODE = 22;
 
+/** A set takes seconds. One that takes this long, in milliseconds, waits for something that does not come. */
+const RUN_LIMIT_MS = 240_000;
+
 /** `conformance` knows the revisions until 2026-07-28; `conformance-stable` is the last release not marked alpha. */
 export type SuiteName = 'conformance' | 'conformance-stable';
 
@@ -32,7 +35,8 @@ export async function installSuite(): Promise<Suite> {
   const directoryOf = (name: SuiteName) => join(home, 'node_modules', name);
   return {
     directoryOf,
-    run: async (name, args) => runToEnd(node, [join(directoryOf(name), 'dist/index.js'), ...args], { cwd: home }),
+    run: async (name, args) =>
+      runToEnd(node, [join(directoryOf(name), 'dist/index.js'), ...args], { cwd: home, timeout: RUN_LIMIT_MS }),
   };
 }
 
@@ -68,7 +72,7 @@ function nodeIn(home: string): string {
 function runToEnd(
   command: string,
   args: readonly string[],
-  options: { readonly cwd: string },
+  options: { readonly cwd: string; readonly timeout?: number },
 ): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });

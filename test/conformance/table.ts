@@ -39,13 +39,17 @@ function toCells({ leg, set, outcome }: Row, verdict: Verdict): string[] {
 const share = (scenarios: readonly ScenarioResult[]) =>
   `${scenarios.filter(({ passed }) => passed).length}/${scenarios.length}`;
 
-function toRemarks({ leg, set }: Row, { failures, stale }: Verdict): string[] {
+function toRemarks({ leg, set }: Row, { failures, excused, stale }: Verdict): string[] {
+  const remark = (word: string, scenario: string, why: string) =>
+    `${word.padEnd(7)}  ${leg}  ${set}  ${scenario}: ${why}`;
   return [
-    ...failures.map(({ scenario, reason, exception }) => {
-      const why = exception ? `${exception.reason} (${cut(reason)})` : cut(reason);
-      return `${exception ? 'excused' : 'FAILED '}  ${leg}  ${set}  ${scenario}: ${why}`;
-    }),
-    ...stale.map(({ scenario }) => `STALE    ${leg}  ${set}  ${scenario}: it passes; remove its exception`),
+    ...failures.map(({ scenario, reason }) => remark('FAILED', scenario, cut(reason))),
+    ...stale.map(({ scenario }) => remark('STALE', scenario, 'it passes; remove its exception')),
+    ...excused
+      .filter(({ scenarios }) => scenarios.length > 0)
+      .map(({ exception, scenarios }) =>
+        remark('excused', `${exception.scenario} (${scenarios.length})`, exception.reason),
+      ),
   ];
 }
 

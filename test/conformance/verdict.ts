@@ -12,8 +12,9 @@ export interface Row {
 }
 
 export interface Verdict {
-  readonly failures: readonly { readonly scenario: string; readonly reason: string; readonly exception?: Exception }[];
-  /** Exceptions for scenarios that passed. */
+  readonly failures: readonly { readonly scenario: string; readonly reason: string }[];
+  readonly excused: readonly { readonly exception: Exception; readonly scenarios: readonly string[] }[];
+  /** Exceptions for scenarios that passed, all of them. */
   readonly stale: readonly Exception[];
   /** Nothing failed that is not excused, and no exception is stale. */
   readonly holds: boolean;
@@ -21,15 +22,21 @@ export interface Verdict {
 
 export function verdictOn({ leg, set, outcome }: Row, exceptions: readonly Exception[]): Verdict {
   if (outcome instanceof Error) {
-    return { failures: [{ scenario: '(all)', reason: outcome.message }], stale: [], holds: false };
+    return { failures: [{ scenario: '(all)', reason: outcome.message }], excused: [], stale: [], holds: false };
   }
   const mine = exceptions.filter((one) => one.legs.includes(leg) && one.set === set);
-  const failures = outcome
-    .filter(({ passed }) => !passed)
-    .map(({ name, reason }) => {
-      const exception = mine.find(({ scenario }) => scenario === name);
-      return { scenario: name, reason, ...(exception && { exception }) };
-    });
-  const stale = mine.filter(({ scenario }) => !failures.some((failure) => failure.scenario === scenario));
-  return { failures, stale, holds: stale.length === 0 && failures.every(({ exception }) => exception !== undefined) };
+  const failed = outcome.filter(({ passed }) => !passed);
+  const failures = failed
+    .filter(({ name }) => !mine.some((exception) => covers(exception, name)))
+    .map(({ name, reason }) => ({ scenario: name, reason }));
+  const excused = mine.map((exception) => ({
+    exception,
+    scenarios: failed.map(({ name }) => name).filter((name) => covers(exception, name)),
+  }));
+  const stale = excused.filter(({ scenarios }) => scenarios.length === 0).map(({ exception }) => exception);
+  return { failures, excused, stale, holds: failures.length === 0 && stale.length === 0 };
+}
+
+function covers({ scenario }: Exception, name: string): boolean {
+  return scenario.endsWith('*') ? name.startsWith(scenario.slice(0, -1)) : name === scenario;
 }
