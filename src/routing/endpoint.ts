@@ -13,7 +13,7 @@ export const findEndpoint: Step<World> = {
     // DNS rebinding (MCP transports, "Security Warning"): Host first, it costs nothing to a stranger.
     if (!isOwnHost(exchange, world)) return refuse(problems.host(head.authority.slice(0, 100)));
     const origin = head.header('origin');
-    if (origin !== undefined && !snapshot.settings.allowedOrigins.has(origin.toLowerCase())) {
+    if (origin !== undefined && !isOwnOrigin(origin, head.authority) && !isAllowed(origin, snapshot)) {
       return refuse(problems.origin(origin.slice(0, 100)));
     }
     const namespace = namespaceOf(head.path);
@@ -68,6 +68,13 @@ function namespaceOf(path: string): string | undefined {
   if (bare === '/mcp') return 'default';
   return /^\/([A-Za-z0-9_.-]+)\/mcp$/.exec(bare)?.[1];
 }
+
+/** A page that this very address served. Its host has been found to be ours, so no other page can claim it. */
+const isOwnOrigin = (origin: string, authority: string): boolean =>
+  /^https?:\/\//i.test(origin) && origin.slice(origin.indexOf('//') + 2).toLowerCase() === authority.toLowerCase();
+
+const isAllowed = (origin: string, { settings }: Exchange['snapshot']): boolean =>
+  settings.allowedOrigins.has(origin.toLowerCase());
 
 function isOwnHost({ head, snapshot }: Exchange, world: World): boolean {
   const host = hostOf(head.authority);
