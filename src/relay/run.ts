@@ -4,8 +4,14 @@ import { openWorld } from '../runtime/open-world.ts';
 import { socketsIn } from '../runtime/sockets.ts';
 import { toldToStop } from '../runtime/told-to-stop.ts';
 import { createLogger } from '../telemetry/log.ts';
+import { batch } from './batch/entry.ts';
 import { createFront } from './front.ts';
+import { GetStreams } from './get-streams/entry.ts';
+import { Pulse } from './pulse.ts';
+import { createRelayStore } from './relay-store.ts';
 import { startRelayServer } from './server.ts';
+import { createSseClients } from './sse-clients/sse-clients.ts';
+import { WatchList } from './watched.ts';
 import type { RelayWorld } from './world.ts';
 
 export interface RelayOptions {
@@ -26,6 +32,8 @@ export interface RelayOptions {
 /** How long what is in progress may take to end after the word to stop. Milliseconds. */
 const DRAIN_MS = 700;
 const AUDIT_MS = 1000;
+/** Notices of Postgres may be lost: how often they are looked for. */
+const CATCH_UP_S = 60;
 
 /** Serves until told to stop; resolves with the exit code. */
 export async function runRelay(options: RelayOptions): Promise<number> {
@@ -34,29 +42,58 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   const local = `unix:${sockets.relay(options.index)}`;
   const remote = options.listen?.replace(/^tcp:/, '');
   const relayId = randomUUID();
-  const opened = await openWorld({
+  const streams = new GetStreams();
+  const watched = new WatchList(() => opened?.world.snapshot());
+  let opened: Awaited<ReturnType<typeof openWorld>> | undefined;
+  opened = await openWorld({
     databaseUrl: options.databaseUrl,
     secretKey: options.secretKey,
     egress: options.egress ?? `unix:${sockets.egress}`,
     mcpHost: options.mcpHost,
     ours: true,
     replica: { id: relayId, role: 'relay', address: remote ?? local },
+    onSnapshot: () => watched.worldChanged(),
+    onSessionEnded: (id) => watched.endSession(id),
+    notices: {
+      sallyport_upstream: (payload) =>
+        streams.upstreamChanged((JSON.parse(payload) as { sessionId: string }).sessionId),
+    },
     log,
   });
   const stopping = new AbortController();
   const front = createFront(sockets.front);
-  const world: RelayWorld = { ...opened.world, relayId, front, stopping: stopping.signal };
+  const pulse = new Pulse();
+  const world: RelayWorld = {
+    ...opened.world,
+    relayId,
+    front,
+    store: createRelayStore(opened.database),
+    pulse,
+    watched,
+    stopping: stopping.signal,
+  };
+  const catchUp = setInterval(() => {
+    streams
+      .catchUp(world, 2 * CATCH_UP_S)
+      .catch((error: unknown) => log.warn({ error: String(error) }, 'sessions could not be looked up'));
+  }, CATCH_UP_S * 1000);
 
   // Envoy's health check connects to the socket: it opens only when there is something to serve.
-  const server = await startRelayServer({ local, remote }, { work: {} }, world);
+  const sseClient = createSseClients({ findRelay: world.store.addressOf });
+  const entries = { eventStream: streams.entry, sseClient, work: { batch, message: sseClient } };
+  const server = await startRelayServer({ local, remote }, entries, world);
   world.meters.gauge('sallyport_relay_open', 'Requests and streams in progress at the relay', () => server.open);
+  world.meters.gauge('sallyport_relay_streams', 'Event streams that are open', () => pulse.size);
   process.send?.({ type: 'ready' });
   log.info({ local, remote, relayId }, 'relay serves');
 
   await toldToStop();
   log.info('relay stops');
   stopping.abort();
+  clearInterval(catchUp);
+  watched.drain();
   await server.close(DRAIN_MS);
+  pulse.stop();
   front.close();
   await opened.close(AUDIT_MS);
   return 0;

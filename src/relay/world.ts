@@ -2,7 +2,10 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { World } from '../data-plane/world.ts';
 import type { Front } from './front.ts';
+import type { Pulse } from './pulse.ts';
+import type { RelayStore } from './relay-store.ts';
 import type { Ticket } from './ticket.ts';
+import type { WatchList } from './watched.ts';
 
 /** One request of Envoy's; Node's HTTP/2 in the form that resembles `node:http`. */
 export type RelayRequest = Http2ServerRequest;
@@ -12,7 +15,10 @@ export interface RelayWorld extends World {
   /** Of this process, as other replicas find it in `replicas`. */
   readonly relayId: string;
   readonly front: Front;
-  /** True from the moment the relay was told to stop: what would live long is not begun any more. */
+  readonly store: RelayStore;
+  readonly pulse: Pulse;
+  readonly watched: WatchList;
+  /** Aborted from the moment the relay was told to stop: what would live long is not begun any more. */
   readonly stopping: AbortSignal;
 }
 

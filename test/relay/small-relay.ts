@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { createFront } from '../../src/relay/front.ts';
+import { Pulse, Pulse } from '../../src/relay/pulse.ts';
 import { type Entries, startRelayServer } from '../../src/relay/server.ts';
+import { WatchList, WatchList } from '../../src/relay/watched.ts';
 import type { RelayWorld } from '../../src/relay/world.ts';
 import { type Stage, stage } from '../support/conversation.ts';
 import { freePort } from '../support/upstream.ts';
@@ -101,6 +103,8 @@ export interface SmallRelay {
   /** Where other relays reach it. */
   readonly address: string;
   readonly world: RelayWorld;
+  /** Where this one finds others. */
+  readonly addresses: Map<string, string>;
   stop(): void;
   ask(method: string, path: string, options?: Ask): Promise<Told>;
   /** A GET, or with a body a POST, that is answered with events. */
@@ -137,10 +141,14 @@ export async function smallRelay(
   const theStage = shared?.stage ?? stage();
   const door = shared?.door ?? (await frontDoor(t, theStage));
   const stopping = new AbortController();
+  const addresses = new Map<string, string>();
   const world: RelayWorld = {
     ...theStage.world,
     relayId: randomUUID(),
     front: createFront(door.socket),
+    store: { addressOf: async () => undefined, subscriptions: async () => new Map(), changed: async () => [] },
+    pulse: new Pulse(),
+    watched: new WatchList(theStage.world.snapshot),
     stopping: stopping.signal,
   };
   const local = join(tmpdir(), `sp-relay-${randomUUID().slice(0, 8)}.sock`);
@@ -150,6 +158,8 @@ export async function smallRelay(
   t.teardown(async () => {
     client.destroy();
     stopping.abort();
+    world.watched.drain();
+    world.pulse.stop();
     await server.close(200);
     world.front.close();
     rmSync(local, { force: true });
@@ -175,7 +185,8 @@ export async function smallRelay(
     door,
     address,
     world,
-    stop: () => stopping.abort(),
+    stop,
+    addresses,
     ask: (method, path, options = {}) =>
       new Promise((resolve, reject) => {
         const stream = request(method, path, options);

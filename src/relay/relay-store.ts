@@ -1,0 +1,42 @@
+/** The relay's SQL: where other relays are, and what sessions have open or have subscribed to. */
+import type { Database } from '../storage/database.ts';
+
+export interface RelayStore {
+  /** `unix:PATH` or `HOST:PORT` of a relay that is alive. */
+  addressOf(relayId: string): Promise<string | undefined>;
+  /** What a downstream session has subscribed to, by connection; the upstreams' own URIs. */
+  subscriptions(sessionId: string): Promise<ReadonlyMap<string, readonly string[]>>;
+  /** Those of the sessions for which something was opened upstream within the last `seconds`. */
+  changed(sessionIds: readonly string[], seconds: number): Promise<readonly string[]>;
+}
+
+/** A relay that was silent for so long counts as gone. */
+const ALIVE_S = 10;
+
+export function createRelayStore({ pool }: Database): RelayStore {
+  return {
+    async addressOf(relayId) {
+      const { rows } = await pool.query<{ address: string | null }>(
+        `select address from replicas where id = $1 and role = 'relay' and seen_at > now() - make_interval(secs => $2)`,
+        [relayId, ALIVE_S],
+      );
+      return rows[0]?.address ?? undefined;
+    },
+    async subscriptions(sessionId) {
+      const { rows } = await pool.query<{ connection_id: string; uris: string[] }>(
+        `select connection_id, array_agg(uri order by uri) as uris from session_subscriptions
+         where session_id = $1 group by connection_id`,
+        [sessionId],
+      );
+      return new Map(rows.map((row) => [row.connection_id, row.uris]));
+    },
+    async changed(sessionIds, seconds) {
+      const { rows } = await pool.query<{ session_id: string }>(
+        `select distinct session_id from upstream_sessions
+         where session_id = any($1::uuid[]) and created_at > now() - make_interval(secs => $2)`,
+        [sessionIds, seconds],
+      );
+      return rows.map((row) => row.session_id);
+    },
+  };
+}
