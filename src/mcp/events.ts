@@ -20,6 +20,7 @@ export class EventSplitter {
   private keptBytes = 0;
   /** The last bytes of what is kept, across which a line end may be split. */
   private tail: Buffer = EMPTY;
+  private hasBegun = false;
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes;
@@ -35,13 +36,20 @@ export class EventSplitter {
     for (let end = eventEnd(joined, 0); end >= 0; end = eventEnd(joined, end)) {
       // An end inside the lead was waited with: the CR before it could have begun a CRLF.
       const piece = joined.subarray(start, Math.max(end, start));
-      events.push(this.kept.length === 0 ? piece : Buffer.concat([...this.kept, piece]));
+      events.push(this.unmarked(this.kept.length === 0 ? piece : Buffer.concat([...this.kept, piece])));
       this.kept = [];
       this.keptBytes = 0;
       start = Math.max(end, start);
     }
     this.keep(joined.subarray(start));
     return events;
+  }
+
+  /** A byte order mark before the first line is no part of it; with it, the line would say something else here than there. */
+  private unmarked(event: Buffer): Buffer {
+    const hasMark = !this.hasBegun && event.subarray(0, MARK.length).equals(MARK);
+    this.hasBegun = true;
+    return hasMark ? event.subarray(MARK.length) : event;
   }
 
   private keep(rest: Buffer): void {
@@ -66,6 +74,7 @@ export class EventSplitter {
 }
 
 const EMPTY = Buffer.alloc(0);
+const MARK = Buffer.from('\ufeff');
 /** A blank line is at most four bytes (CRLF CRLF), so three may wait for the fourth. */
 const TAIL = 3;
 /** Many small pieces are merged now and then: an object for each byte would be dearer than the copy. */
@@ -80,17 +89,20 @@ function lastBytes(pieces: readonly Buffer[]): Buffer {
   return tail;
 }
 
-/** Index after the first blank line at or after `from`, or -1. Line ends are LF, CRLF or CR. */
+/** Index after the first blank line at or after `from`, or -1. Line ends are LF, CRLF or CR, in any mixture. */
 function eventEnd(bytes: Buffer, from: number): number {
   for (let i = from; i < bytes.length; i++) {
     const byte = bytes[i];
-    if (byte === LF) {
-      if (bytes[i + 1] === LF) return i + 2;
-      if (bytes[i + 1] === CR && bytes[i + 2] === LF) return i + 3;
-    } else if (byte === CR) {
-      // CR CR; CRLF is seen through its LF. A CR at the very end waits for the next chunk.
-      if (bytes[i + 1] === CR) return bytes[i + 2] === LF ? i + 3 : i + 2;
+    if (byte !== LF && byte !== CR) continue;
+    const isPair = byte === CR && bytes[i + 1] === LF;
+    const line = isPair ? i + 2 : i + 1;
+    if (bytes[line] === LF) return line + 1;
+    if (bytes[line] === CR) {
+      if (bytes[line + 1] === LF) return line + 2;
+      // After a CRLF the LF of another one is to be expected.
+      return isPair && line + 1 === bytes.length ? -1 : line + 1;
     }
+    i = line - 1;
   }
   return -1;
 }
@@ -114,8 +126,7 @@ function singleData(event: Buffer): Buffer | undefined {
   if (first < 0 || (first > 0 && event[first - 1] !== LF) || event[first + 4] !== COLON) return undefined;
   let end = event.indexOf(LF, first);
   if (end < 0) return undefined;
-  const next = event.indexOf('data', end, 'latin1');
-  if (next >= 0 && event[next - 1] === LF) return undefined;
+  if (event.indexOf('data', end, 'latin1') >= 0) return undefined;
   if (event[end - 1] === CR) end--;
   const start = event[first + 5] === 0x20 ? first + 6 : first + 5;
   return event.subarray(start, end).includes(CR) ? undefined : event.subarray(start, end);

@@ -59,6 +59,31 @@ t.test('the data of each event is what eventsource-parser reads', async () => {
   );
 });
 
+t.test('whatever ends the lines, both readers see the same events, however the stream is cut', async () => {
+  const anyLine = fc.oneof(
+    line,
+    fc.constantFrom('data: a', 'id: data', ': data', 'xdata', 'data: {"data":1}', 'event: data', '', 'data:  b'),
+  );
+  const mixed = fc
+    .tuple(
+      fc.constantFrom('', '\ufeff'),
+      fc.array(fc.tuple(anyLine, fc.constantFrom('\n', '\r\n', '\r')), { maxLength: 12 }),
+    )
+    .map(([mark, lines]) => `${mark}${lines.map((parts) => parts.join('')).join('')}\n\n`);
+  fc.assert(
+    fc.property(mixed, fc.array(fc.nat(), { maxLength: 8 }), (text, cuts) => {
+      const expected: string[] = [];
+      const parser = createParser({ onEvent: (event) => expected.push(event.data) });
+      parser.feed(text.replace(/^\ufeff/, ''));
+      const actual = split(text, cuts)
+        .events.map((event) => eventData(event)?.toString())
+        .filter((data) => data !== undefined);
+      return JSON.stringify(actual) === JSON.stringify(expected);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
 t.test('an event without an end is cut off', async (t) => {
   const splitter = new EventSplitter(1000);
   let fed = 0;
