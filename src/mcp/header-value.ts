@@ -7,7 +7,8 @@ const MAX_CHARS = 8192;
 
 /** The value as it travels: as it is where that is safe, else in the Base64 form. */
 export function encodeHeaderValue(value: string): string {
-  const isPlain = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/.test(value) || value === '';
+  // Nothing at all is not safe: proxies drop a header without a value (Envoy's ext_proc does).
+  const isPlain = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/.test(value);
   const readsAsEncoded = value.startsWith(PREFIX) && value.endsWith(SUFFIX);
   return isPlain && !readsAsEncoded ? value : `${PREFIX}${Buffer.from(value).toString('base64')}${SUFFIX}`;
 }
