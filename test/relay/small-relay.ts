@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { createFront } from '../../src/relay/front.ts';
-import { Pulse, Pulse } from '../../src/relay/pulse.ts';
+import { Pulse } from '../../src/relay/pulse.ts';
 import { type Entries, startRelayServer } from '../../src/relay/server.ts';
-import { WatchList, WatchList } from '../../src/relay/watched.ts';
+import { WatchList } from '../../src/relay/watched.ts';
 import type { RelayWorld } from '../../src/relay/world.ts';
 import { type Stage, stage } from '../support/conversation.ts';
 import { freePort } from '../support/upstream.ts';
@@ -142,14 +142,28 @@ export async function smallRelay(
   const door = shared?.door ?? (await frontDoor(t, theStage));
   const stopping = new AbortController();
   const addresses = new Map<string, string>();
+  const pulse = new Pulse();
+  const watched = new WatchList(theStage.world.snapshot);
   const world: RelayWorld = {
     ...theStage.world,
     relayId: randomUUID(),
     front: createFront(door.socket),
-    store: { addressOf: async () => undefined, subscriptions: async () => new Map(), changed: async () => [] },
-    pulse: new Pulse(),
-    watched: new WatchList(theStage.world.snapshot),
+    store: {
+      addressOf: async (id) => addresses.get(id),
+      subscriptions: async () => new Map(),
+      changed: async () => [],
+    },
+    pulse,
+    watched,
+    async endSession(session) {
+      await theStage.world.endSession(session);
+      watched.endSession(session.id);
+    },
     stopping: stopping.signal,
+  };
+  const stop = (): void => {
+    stopping.abort();
+    watched.drain();
   };
   const local = join(tmpdir(), `sp-relay-${randomUUID().slice(0, 8)}.sock`);
   const address = `127.0.0.1:${await freePort()}`;
@@ -157,9 +171,8 @@ export async function smallRelay(
   const client = connect('http://relay', { createConnection: () => connectSocket(local) });
   t.teardown(async () => {
     client.destroy();
-    stopping.abort();
-    world.watched.drain();
-    world.pulse.stop();
+    stop();
+    pulse.stop();
     await server.close(200);
     world.front.close();
     rmSync(local, { force: true });

@@ -3,10 +3,11 @@
  * whether it is JSON or an event stream. A request always ends with its response: where none came, one that says so.
  */
 import { idText } from '../../mcp/envelope.ts';
-import { EventSplitter, EventTooLarge, eventData } from '../../mcp/events.ts';
+import { EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
 import { assertUtf8, JsonError, skipSpace, skipValue } from '../../mcp/json.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { FrontResponse } from '../front.ts';
+import { isEventStream } from '../upstream/read-events.ts';
 import { type Allowance, TooLarge, TooMuch } from './allowance.ts';
 
 /** A request's id as its sender wrote it; `any`: a batch, whose responses are its own business; `none`: no request. */
@@ -40,12 +41,9 @@ export async function* answersTo(
   allowance: Allowance,
   resume?: Resume,
 ): AsyncGenerator<Answered, void> {
-  if (isEventStream(got)) yield* fromEvents(got, awaited, resume);
+  if (isEventStream(got.headers)) yield* fromEvents(got, awaited, resume);
   else yield* fromJson(got, awaited, allowance);
 }
-
-export const isEventStream = ({ headers }: FrontResponse): boolean =>
-  /^text\/event-stream\b/i.test(headers['content-type'] ?? '');
 
 async function* fromJson(
   { status, body }: FrontResponse,
@@ -129,23 +127,14 @@ export async function* eventsOf({ body }: FrontResponse): AsyncGenerator<FrontEv
   const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
   for await (const chunk of body as AsyncIterable<Buffer>) {
     for (const event of splitter.push(chunk)) {
-      const retry = field(event, 'retry');
+      const { id, retry } = eventFields(event);
       yield {
-        id: field(event, 'id'),
-        retryMs: retry !== undefined && /^\d{1,9}$/.test(retry) ? Number(retry) : undefined,
+        id,
+        retryMs: retry === undefined ? undefined : Number(retry),
         data: eventData(event) ?? Buffer.alloc(0),
       };
     }
   }
-}
-
-/** A field of an event; only its first kilobytes are looked at, which is where servers write it. */
-function field(event: Buffer, name: 'id' | 'retry'): string | undefined {
-  for (const line of event.toString('utf8', 0, 4096).split(/\r\n|\n|\r/)) {
-    if (line.startsWith('data')) return undefined;
-    if (line.startsWith(`${name}:`)) return line.slice(name.length + 1).trim();
-  }
-  return undefined;
 }
 
 function isJson(bytes: Buffer): boolean {

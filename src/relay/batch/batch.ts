@@ -5,9 +5,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Session } from '../../exchange/exchange.ts';
 import type { Front, FrontResponse } from '../front.ts';
+import type { Pulse } from '../pulse.ts';
+import { isEventStream } from '../upstream/read-events.ts';
 import type { RelayResponse } from '../world.ts';
 import { Allowance } from './allowance.ts';
-import { answersTo, errorFor, isEventStream, lostAnswer } from './answers.ts';
+import { answersTo, errorFor, lostAnswer } from './answers.ts';
 import { BatchAnswer } from './batch-answer.ts';
 import { messageHeaders, passedHeaders } from './passed-headers.ts';
 import { BatchRefused, type Element, splitBatch } from './split.ts';
@@ -21,6 +23,7 @@ export interface BatchJob {
   readonly body: Buffer;
   readonly response: RelayResponse;
   readonly front: Front;
+  readonly pulse: Pulse;
 }
 
 /** Messages of one batch that are under way together. */
@@ -67,7 +70,8 @@ class Batch {
       protocolVersion: job.session.protocolVersion,
     });
     const accept = job.headers.accept ?? '*/*';
-    this.answer = new BatchAnswer(job.response, /text\/(event-stream|\*)|\*\/\*/i.test(accept));
+    const takesStream = /text\/(event-stream|\*)|\*\/\*/i.test(accept);
+    this.answer = new BatchAnswer(job.response, takesStream ? job.pulse : undefined);
   }
 
   async run(elements: readonly Element[]): Promise<void> {
@@ -107,7 +111,7 @@ class Batch {
   }
 
   private async collect(got: FrontResponse, id: string, index: number): Promise<void> {
-    if (isEventStream(got)) await this.answer.stream();
+    if (isEventStream(got.headers)) await this.answer.stream();
     for await (const { bytes, isResponse } of answersTo(got, { id }, this.allowance)) {
       if (isResponse) await this.answer.response(index, id, bytes);
       else await this.answer.aside(bytes);

@@ -11,14 +11,8 @@ export const batch: Entry = async (request, response, world, ticket) => {
   if (body === undefined) sendProblem(response, problems.tooLarge(limit));
   else if (ticket === undefined || ticket.session === null) sendProblem(response, problems.sessionMissing());
   else {
-    const { session } = ticket;
-    await answerBatch({
-      path: `/${ticket.namespace}/mcp`,
-      session,
-      headers: request.headers,
-      body,
-      response,
-      front: world.front,
-    });
+    const { namespace, session } = ticket;
+    const { front, pulse } = world;
+    await answerBatch({ path: `/${namespace}/mcp`, session, headers: request.headers, body, response, front, pulse });
   }
 };

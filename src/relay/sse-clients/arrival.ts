@@ -1,11 +1,10 @@
 /** Requests of HTTP+SSE clients as the steps see them: who calls, and which namespace they mean. */
-import { randomUUID } from 'node:crypto';
-import { auditRow } from '../../audit/record.ts';
 import { runSteps } from '../../data-plane/pipeline.ts';
 import type { Exchange, Principal } from '../../exchange/exchange.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { identify } from '../../identity/identify.ts';
 import { findEndpoint } from '../../routing/endpoint.ts';
+import { exchangeOf, record } from '../arrival.ts';
 import { sendProblem } from '../refusal.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 
@@ -44,23 +43,9 @@ export async function arrive(
     return undefined;
   }
   const paths = pathsOf(request.url);
-  const header = (name: string): string | undefined => {
-    const value = request.headers[name];
-    return typeof value === 'string' ? value : undefined;
-  };
-  const exchange: Exchange = {
-    head: {
-      method: request.method,
-      path: paths?.mcp ?? request.url,
-      authority: request.authority,
-      header,
-      names: Object.keys(request.headers).filter((name) => !name.startsWith(':')),
-      endOfStream: request.method === 'GET',
-    },
-    requestId: header('x-request-id') ?? randomUUID(),
-    at: Date.now(),
-    snapshot,
-  };
+  const plain = exchangeOf(request, snapshot);
+  // The endpoint is the namespace's; what follows it in the path is this transport's.
+  const exchange: Exchange = { ...plain, head: { ...plain.head, path: paths?.mcp ?? plain.head.path } };
   const result = await runSteps([findEndpoint, identify], exchange, world);
   const { principal, tenant, namespace } = exchange;
   if (result?.kind === 'refuse') {
@@ -79,30 +64,4 @@ export function refuse(exchange: Exchange, response: RelayResponse, world: Relay
   exchange.problem = problem;
   const bytesOut = sendProblem(response, problem);
   record(exchange, world, { verdict: problem.verdict, reason: problem.reason, httpStatus: problem.status, bytesOut });
-}
-
-export function record(
-  exchange: Exchange,
-  world: RelayWorld,
-  ending: {
-    readonly verdict: Problem['verdict'];
-    readonly reason?: string | undefined;
-    readonly httpStatus: number;
-    readonly bytesOut: number;
-  },
-): void {
-  const durationUs = (Date.now() - exchange.at) * 1000;
-  world.audit.push(
-    auditRow(exchange, {
-      reason: undefined,
-      ...ending,
-      upstreamStatus: undefined,
-      isError: undefined,
-      durationUs,
-      upstreamUs: undefined,
-      processorUs: 0,
-      result: undefined,
-    }),
-  );
-  world.meters.exchange(exchange.head.method, ending.verdict, undefined, durationUs);
 }

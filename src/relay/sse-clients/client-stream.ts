@@ -2,44 +2,72 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Exchange, Principal, RequestHead, Session } from '../../exchange/exchange.ts';
+import type { Snapshot } from '../../snapshot/snapshot.ts';
+import { keptHead, record } from '../arrival.ts';
 import { Allowance } from '../batch/allowance.ts';
+import { Outlet } from '../batch/outlet.ts';
 import { passedHeaders } from '../batch/passed-headers.ts';
-import type { RelayWorld } from '../world.ts';
+import { lookAgain } from '../look-again.ts';
+import { EventStream } from '../stream.ts';
+import type { Watched } from '../watched.ts';
+import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import type { Arrival } from './arrival.ts';
 import { awaitedBy, deliver, type Posted } from './delivery.ts';
 import { EndpointSession } from './endpoint-session.ts';
-import type { EventSink } from './event-sink.ts';
 
 /** Requests of one client whose responses are still to come. */
-export const MAX_IN_FLIGHT = 64;
-/** Bytes of bodies and answers that one client may have waiting here. */
+const MAX_IN_FLIGHT = 64;
+/** Bytes of answers that one client may have waiting here, beside one body of the largest size. */
 const MAX_HELD_BYTES = 32 << 20;
 
-export class ClientStream {
+export class ClientStream implements Watched {
   readonly id = randomUUID();
-  readonly allowance = new Allowance(MAX_HELD_BYTES);
-  readonly session: EndpointSession;
+  readonly allowance: Allowance;
+  sessionId: string | undefined;
+  expiresAt = Number.POSITIVE_INFINITY;
   private inFlight = 0;
+  private readonly exchange: Exchange;
+  private readonly principal: Principal;
+  private readonly head: RequestHead;
   private readonly path: string;
-  private readonly sink: EventSink;
   private readonly world: RelayWorld;
+  private readonly stream: EventStream;
+  private readonly outlet: Outlet;
+  private readonly session: EndpointSession;
   private readonly over = new AbortController();
 
-  /** `headers`: of the request that opened the stream. */
-  constructor(arrival: Arrival, headers: IncomingHttpHeaders, sink: EventSink, world: RelayWorld) {
-    this.path = arrival.paths.mcp;
-    this.sink = sink;
+  /** Answers the request with the stream. */
+  constructor(arrival: Arrival, request: RelayRequest, response: RelayResponse, world: RelayWorld, onEnd: () => void) {
+    const { exchange, principal, paths } = arrival;
+    this.exchange = exchange;
+    this.principal = principal;
+    this.head = keptHead(exchange.head);
+    this.path = paths.mcp;
+    this.allowance = new Allowance(MAX_HELD_BYTES + exchange.snapshot.settings.maxRequestBytes);
     this.world = world;
     this.session = new EndpointSession({
       world,
       path: this.path,
-      headers: passedHeaders(headers),
-      write: this.write,
-      onRefused: () => this.close(),
+      headers: passedHeaders(request.headers),
+      write: (message) => this.outlet.write(message),
+      onOpened: (session) => this.opened(session),
+      onRefused: () => this.end(),
     });
     // One for each message under way.
     setMaxListeners(0, this.over.signal);
-    void sink.closed.then(() => this.close());
+    this.stream = new EventStream(response, world.pulse, () => {
+      this.end();
+      record(exchange, world, { verdict: 'allowed', httpStatus: 200, bytesOut: this.stream.bytesOut });
+      onEnd();
+    });
+    this.outlet = new Outlet(this.stream);
+    world.watched.add(this);
+  }
+
+  /** The first event: where the client's messages go. */
+  tell(endpoint: string): void {
+    this.stream.write(Buffer.from(`event: endpoint\ndata: ${endpoint}\n\n`));
   }
 
   /** Sends one message on and resolves with the answer to its POST; undefined: too many are under way. */
@@ -57,27 +85,42 @@ export class ClientStream {
         front: this.world.front,
         allowance: this.allowance,
         signal,
-        write: this.write,
+        write: (message) => this.outlet.write(message),
         onHead: (got) => this.session.onHead(got, wasOpen),
         resume: this.session.resumeWith(signal),
       },
     );
-    void done.then(() => {
-      this.inFlight -= counted;
-      // Without its session a client has nothing left to do here: connecting again, it initializes again.
-      if (this.session.isOver) this.close();
-    });
+    void done
+      .catch((error: unknown) => this.world.log.error({ err: error }, 'a message of an HTTP+SSE client was lost'))
+      .then(() => {
+        this.inFlight -= counted;
+      });
     return posted;
   }
 
-  /** Ends the stream, the session, and whatever is under way. */
-  close(): void {
-    if (this.over.signal.aborted) return;
-    this.over.abort();
-    this.session.end();
-    this.sink.end();
+  look(snapshot: Snapshot): void {
+    if (lookAgain(this.head, this.principal.binding, snapshot, this.world) === undefined) this.end();
   }
 
-  private readonly write = (message: Buffer): Promise<void> =>
-    this.over.signal.aborted ? Promise.resolve() : this.sink.write('message', message);
+  drain(): void {
+    this.end();
+  }
+
+  /** Ends the stream, the session, and whatever is under way. A client that connects again initializes again. */
+  end(): void {
+    if (this.over.signal.aborted) return;
+    this.over.abort();
+    this.world.watched.remove(this);
+    this.session.end();
+    this.stream.end();
+  }
+
+  private opened(session: Session): void {
+    const { watched } = this.world;
+    watched.remove(this);
+    this.sessionId = session.id;
+    this.expiresAt = session.expiresAt;
+    watched.add(this);
+    this.exchange.session = session;
+  }
 }

@@ -1,9 +1,9 @@
 /** An HTTP+SSE client's session on the streamable HTTP endpoint: opened by its `initialize`, ended with its stream. */
 import type { Session } from '../../exchange/exchange.ts';
 import type { Resume } from '../batch/answers.ts';
-import { isEventStream } from '../batch/answers.ts';
 import { messageHeaders, sessionHeaders } from '../batch/passed-headers.ts';
 import type { FrontResponse } from '../front.ts';
+import { isEventStream } from '../upstream/read-events.ts';
 import type { RelayWorld } from '../world.ts';
 import { followServer, pause } from './server-messages.ts';
 
@@ -15,18 +15,20 @@ export interface Owner {
   readonly headers: Readonly<Record<string, string>>;
   /** Puts a message on the client's stream. */
   write(message: Buffer): Promise<void>;
+  onOpened(session: Session): void;
   /** The gateway does not know this client any more: its key is revoked, its session over. */
   onRefused(): void;
 }
 
 const GOODBYE_MS = 3000;
 const DEFAULT_RETRY_MS = 1000;
+const MIN_RETRY_MS = 100;
 const MAX_RETRY_MS = 30_000;
+/** A request whose stream is taken up again and again has no answer any more after so long. */
+const RESUMED_MS = 10 * 60_000;
 
 export class EndpointSession {
   current: Session | undefined;
-  /** The current one, or the one that has ended. */
-  last: Session | undefined;
   private header = '';
   private readonly owner: Owner;
   private listening: AbortController | undefined;
@@ -49,27 +51,24 @@ export class EndpointSession {
       if (session === undefined) return;
       this.end();
       this.current = session;
-      this.last = session;
+      this.owner.onOpened(session);
       this.header = header;
     } else if (wasOpen) this.listen();
   }
 
-  /** It ended elsewhere, or with time. */
-  get isOver(): boolean {
-    const { current } = this;
-    return current !== undefined && (current.expiresAt <= Date.now() || this.owner.world.tombstones.has(current.id));
-  }
-
   /** For a message whose stream was closed before its response. */
-  resumeWith(signal: AbortSignal): Resume {
+  resumeWith(over: AbortSignal): Resume {
+    let limited: AbortSignal | undefined;
     return async ({ lastEventId, retryMs }) => {
-      await pause(Math.min(retryMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS), signal);
+      limited ??= AbortSignal.any([over, AbortSignal.timeout(RESUMED_MS)]);
+      const signal = limited;
+      await pause(Math.max(MIN_RETRY_MS, Math.min(retryMs ?? DEFAULT_RETRY_MS, MAX_RETRY_MS)), signal);
       const session = this.named();
       if (signal.aborted || session === undefined) return undefined;
       const headers = { ...this.listenHeaders(session), 'last-event-id': lastEventId };
       const { world, path } = this.owner;
       const got = await world.front.request({ method: 'GET', path, headers, signal }).catch(() => undefined);
-      if (got === undefined || (got.status === 200 && isEventStream(got))) return got;
+      if (got === undefined || (got.status === 200 && isEventStream(got.headers))) return got;
       got.body.destroy();
       return undefined;
     };

@@ -3,11 +3,8 @@ import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node
 import { connect as connectSocket } from 'node:net';
 import type { Vault } from '../../credentials/vault.ts';
 import { sealTicket, TICKET_HEADER } from '../ticket.ts';
-import type { RelayRequest, RelayResponse } from '../world.ts';
+import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import type { Arrival } from './arrival.ts';
-
-/** `unix:PATH` or `HOST:PORT` of a live relay. */
-export type FindRelay = (relayId: string) => Promise<string | undefined>;
 
 export interface Peers {
   /** false: that relay is not there or cannot be reached, and nothing has been answered. */
@@ -18,13 +15,13 @@ export interface PassedMessage {
   readonly request: RelayRequest;
   readonly response: RelayResponse;
   readonly arrival: Arrival;
-  readonly vault: Vault;
+  readonly world: RelayWorld;
 }
 
 const CONNECT_MS = 2000;
 const IDLE_MS = 30_000;
 
-export function createPeers(findRelay: FindRelay): Peers {
+export function createPeers(): Peers {
   const sessions = new Map<string, ClientHttp2Session>();
 
   function sessionTo(address: string): ClientHttp2Session {
@@ -43,11 +40,14 @@ export function createPeers(findRelay: FindRelay): Peers {
   }
 
   return {
-    async pass(relayId, { request, response, arrival, vault }) {
-      const address = await findRelay(relayId);
+    async pass(relayId, { request, response, arrival, world }) {
+      const address = await world.store.addressOf(relayId);
       if (address === undefined) return false;
       return new Promise((resolve) => {
-        const onward = sessionTo(address).request({ ...request.headers, [TICKET_HEADER]: ticketFor(arrival, vault) });
+        const onward = sessionTo(address).request({
+          ...request.headers,
+          [TICKET_HEADER]: ticketFor(arrival, world.vault),
+        });
         const late = setTimeout(() => onward.destroy(), CONNECT_MS);
         onward.session?.once('connect', () => clearTimeout(late));
         if (onward.session?.connecting === false) clearTimeout(late);

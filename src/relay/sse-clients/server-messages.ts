@@ -1,8 +1,9 @@
 /** What servers say of themselves: the GET stream of the client's session, kept open and taken up again where it broke. */
 import { setTimeout as after } from 'node:timers/promises';
 import { parseResponse } from '../../mcp/response.ts';
-import { eventsOf, isEventStream } from '../batch/answers.ts';
+import { eventsOf } from '../batch/answers.ts';
 import type { Front } from '../front.ts';
+import { isEventStream } from '../upstream/read-events.ts';
 
 export interface Listening {
   readonly front: Front;
@@ -24,7 +25,7 @@ export async function followServer(listening: Listening): Promise<'over' | 'refu
     try {
       const resume = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
       const got = await front.request({ method: 'GET', path, headers: { ...headers, ...resume }, signal });
-      if (got.status === 200 && isEventStream(got)) {
+      if (got.status === 200 && isEventStream(got.headers)) {
         waitMs = RETRY_MS;
         for await (const event of eventsOf(got)) {
           lastEventId = event.id ?? lastEventId;

@@ -4,39 +4,28 @@
  * had sent it there.
  */
 import { type Problem, problems } from '../../exchange/problem.ts';
+import { record } from '../arrival.ts';
 import { TooLarge, TooMuch } from '../batch/allowance.ts';
 import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
-import { type Arrival, arrive, record, refuse } from './arrival.ts';
+import { type Arrival, arrive, refuse } from './arrival.ts';
 import { ClientStream } from './client-stream.ts';
 import { openAddress, sealAddress } from './endpoint-value.ts';
-import { EventSink } from './event-sink.ts';
-import { createPeers, type FindRelay } from './peers.ts';
+import { createPeers } from './peers.ts';
 
 export interface SseClientsOptions {
-  /** Where another relay is reached; undefined: it is not there any more. */
-  readonly findRelay: FindRelay;
   /** Streams of this process, and of one principal. Each costs two more connections inside. */
   readonly maxStreams?: number;
   readonly maxStreamsOfOne?: number;
 }
 
 /** The entry for both of a client's URLs, and for messages that another relay passes on. */
-export function createSseClients({ findRelay, maxStreams = 2000, maxStreamsOfOne = 100 }: SseClientsOptions): Entry {
+export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: SseClientsOptions = {}): Entry {
   const streams = new Map<string, { readonly stream: ClientStream; readonly binding: string }>();
-  const peers = createPeers(findRelay);
-  let stopsWith: AbortSignal | undefined;
-
-  /** Their clients connect again, to a relay that goes on. */
-  function stopWith(signal: AbortSignal): void {
-    if (stopsWith === signal) return;
-    stopsWith = signal;
-    signal.addEventListener('abort', () => {
-      for (const { stream } of streams.values()) stream.close();
-    });
-  }
+  const peers = createPeers();
 
   function open(request: RelayRequest, response: RelayResponse, world: RelayWorld, arrival: Arrival): void {
-    stopWith(world.stopping);
+    // It would never tell of its end.
+    if (response.stream.destroyed) return;
     const { exchange, principal } = arrival;
     const { binding } = principal;
     let own = 0;
@@ -45,16 +34,10 @@ export function createSseClients({ findRelay, maxStreams = 2000, maxStreamsOfOne
       refuse(exchange, response, world, tooMany('event streams are open. Close one, or try again later'));
       return;
     }
-    const sink = new EventSink(response);
-    const stream = new ClientStream(arrival, request.headers, sink, world);
+    const stream = new ClientStream(arrival, request, response, world, () => streams.delete(stream.id));
     streams.set(stream.id, { stream, binding });
-    void sink.closed.then(() => {
-      streams.delete(stream.id);
-      exchange.session = stream.session.last;
-      record(exchange, world, { verdict: 'allowed', httpStatus: 200, bytesOut: sink.bytesOut });
-    });
     const value = sealAddress(world.vault, arrival, { relayId: world.relayId, streamId: stream.id });
-    void sink.write('endpoint', Buffer.from(`${arrival.paths.messages}?session=${value}`));
+    stream.tell(`${arrival.paths.messages}?session=${value}`);
   }
 
   async function message(
@@ -69,8 +52,7 @@ export function createSseClients({ findRelay, maxStreams = 2000, maxStreamsOfOne
     if (address === undefined) return refuse(exchange, response, world, NO_STREAM);
     if (address.relayId !== world.relayId) {
       // What has come this way once goes no further, wherever an old address leads.
-      const goesOn =
-        !isPassed && (await peers.pass(address.relayId, { request, response, arrival, vault: world.vault }));
+      const goesOn = !isPassed && (await peers.pass(address.relayId, { request, response, arrival, world }));
       if (!goesOn) refuse(exchange, response, world, NO_STREAM);
       return;
     }
@@ -78,9 +60,10 @@ export function createSseClients({ findRelay, maxStreams = 2000, maxStreamsOfOne
     if (stream === undefined) return refuse(exchange, response, world, NO_STREAM);
     const limit = exchange.snapshot.settings.maxRequestBytes;
     const body = await readFor(stream, request, limit);
+    if (body === undefined)
+      return record(exchange, world, { verdict: 'failed', reason: 'the client went away', httpStatus: 0, bytesOut: 0 });
     if (!Buffer.isBuffer(body)) return refuse(exchange, response, world, body);
     try {
-      exchange.session = stream.session.current;
       const posted = await stream.deliver(request.headers, body);
       if (posted === undefined) refuse(exchange, response, world, tooMany('requests of yours wait for an answer'));
       else if (!response.stream.destroyed) response.writeHead(posted.status, posted.headers).end(posted.body);
@@ -97,14 +80,19 @@ export function createSseClients({ findRelay, maxStreams = 2000, maxStreamsOfOne
   };
 }
 
-/** The body, whose bytes are taken from the stream's allowance; or why it is not read to its end. */
-async function readFor(stream: ClientStream, request: RelayRequest, limit: number): Promise<Buffer | Problem> {
+/** The body, whose bytes are taken from the stream's allowance; or why it is not read to its end. undefined: it broke off. */
+async function readFor(
+  stream: ClientStream,
+  request: RelayRequest,
+  limit: number,
+): Promise<Buffer | Problem | undefined> {
   if (Number(request.headers['content-length'] ?? 0) > limit) return problems.tooLarge(limit);
   try {
     return await stream.allowance.read(request, limit);
   } catch (error) {
     if (error instanceof TooLarge) return problems.tooLarge(limit);
     if (error instanceof TooMuch) return tooMany('bytes of yours are waiting. Send less at a time');
+    if (request.stream.destroyed) return undefined;
     throw error;
   }
 }
