@@ -24,6 +24,24 @@ for (const leg of legsNamed(LEGS)) {
   });
 }
 
+t.test('an exception excuses what fails, and is wrong when nothing does', async (t) => {
+  const checks = { passed: 1, failed: 0, warned: 0 };
+  const scenario = (name: string, passed: boolean) => ({
+    name,
+    kind: 'scored' as const,
+    passed,
+    checks,
+    reason: 'why',
+  });
+  const row = { leg: 'a', set: '2025-11-25' as const, outcome: [scenario('ping', true), scenario('auth/x', false)] };
+  const exception = { legs: ['a'], set: '2025-11-25' as const, scenario: 'auth/*', reason: 'no OAuth' };
+  t.notOk(verdictOn(row, []).holds, 'a failure that nobody excuses');
+  t.notOk(verdictOn(row, [{ ...exception, legs: ['b'] }]).holds, 'one that is excused elsewhere');
+  t.ok(verdictOn(row, [exception]).holds, 'one that is excused');
+  t.notOk(verdictOn(row, [exception, { ...exception, scenario: 'ping' }]).holds, 'an excuse that nobody needs');
+  t.notOk(verdictOn({ ...row, outcome: new Error('did not start') }, [exception]).holds, 'a leg that does not start');
+});
+
 t.test('a server that is not there passes nothing', async (t) => {
   for (const set of SETS) {
     const results = await examine(suite, set, { url: 'http://127.0.0.1:1/mcp' });
