@@ -1,0 +1,65 @@
+/** A request that a processor has sent here, as the processor had it when it decided. */
+import type { Exchange, Step, StepResult } from '../../exchange/exchange.ts';
+import { type Problem, problems } from '../../exchange/problem.ts';
+import { clientCapabilities } from '../../mcp/capabilities.ts';
+import { parse } from '../../routing/parse.ts';
+import { authorise, resolveTarget } from '../../routing/resolve/resolve.ts';
+import type { Connection, Snapshot } from '../../snapshot/snapshot.ts';
+import { exchangeOf } from '../arrival.ts';
+import type { Ticket } from '../ticket.ts';
+import type { RelayRequest, RelayWorld } from '../world.ts';
+
+export interface Restored {
+  /** As far as it could be restored: enough to answer. */
+  readonly exchange: Exchange;
+  /** The configuration has changed since the processor decided, and not in the caller's favour. */
+  readonly problem: Problem | undefined;
+}
+
+const STEPS: readonly Step<RelayWorld>[] = [parse, resolveTarget, authorise];
+
+/** The same steps on this relay's own snapshot: what is forwarded was judged by what is in force here. */
+export function restoreExchange(
+  ticket: Ticket,
+  request: RelayRequest,
+  body: Buffer,
+  snapshot: Snapshot,
+  world: RelayWorld,
+): Restored {
+  const { principal, session, client } = ticket;
+  const tenant = snapshot.tenants.get(ticket.tenant);
+  const namespace = tenant?.namespaces.get(ticket.namespace);
+  const exchange: Exchange = {
+    ...exchangeOf(request, snapshot),
+    requestId: ticket.requestId,
+    principal,
+    persona: tenant?.personas.find(({ name }) => name === ticket.persona),
+    session: session ?? undefined,
+    body,
+    client: {
+      era: client.era,
+      protocolVersion: client.protocolVersion,
+      capabilities: clientCapabilities(client.capabilities),
+      clientName: client.clientName,
+      logLevel: client.logLevel ?? undefined,
+    },
+  };
+  if (tenant === undefined || namespace === undefined) {
+    return { exchange, problem: problems.notFound(`/${ticket.namespace}/mcp`) };
+  }
+  exchange.tenant = tenant;
+  exchange.namespace = namespace;
+  for (const step of STEPS) {
+    // None of these waits for anything.
+    const result = step.run(exchange, world) as StepResult;
+    if (result?.kind === 'refuse') return { exchange, problem: result.problem };
+  }
+  return { exchange, problem: problemWith(exchange, ticket, exchange.connection) };
+}
+
+function problemWith({ client }: Exchange, ticket: Ticket, connection: Connection | undefined): Problem | undefined {
+  // Its owner or its owner's era has changed in between: asked again, the request takes another way.
+  if (connection?.name !== ticket.connection || connection?.catalog.era === client?.era) return problems.relayAway();
+  const fault = connection?.injection.fault;
+  return connection !== undefined && fault !== undefined ? problems.credentialFault(connection.name, fault) : undefined;
+}

@@ -1,0 +1,141 @@
+/** An upstream's answer to one call, message by message, at the reader's pace; the call outlives whoever reads. */
+import type { IncomingMessage } from 'node:http';
+import { EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
+
+/** An event never grows past this. */
+export const MAX_MESSAGE_BYTES = 16 << 20;
+/** A stream that breaks off may be taken up again so often without a new event on it. */
+const MAX_RESUMPTIONS = 5;
+/** Until then, where the upstream does not say (`retry`), and at most. Milliseconds. */
+const RETRY_MS = 1000;
+const MAX_RETRY_MS = 10_000;
+
+/** The stream broke off, or holds what nobody can take. */
+export class BrokenAnswer extends Error {}
+
+export const LATE = Symbol('nothing came in time');
+
+/** The rest of a stream from behind that event; undefined when there is none. */
+export type Resume = (lastEventId: string) => Promise<IncomingMessage | undefined>;
+
+export class UpstreamAnswer {
+  private readonly messages: AsyncGenerator<Buffer, void>;
+  private readonly stop: AbortController;
+  /** What is being read: a reader that stops waiting leaves it to the next. */
+  private pending: Promise<Buffer | undefined> | undefined;
+
+  /** `stop`: aborts the request at the upstream. */
+  constructor(messages: AsyncGenerator<Buffer, void>, stop: AbortController) {
+    this.messages = messages;
+    this.stop = stop;
+  }
+
+  /** The next message; undefined at the end. Rejects with the signal's reason, or with how the stream broke. */
+  next(signal: AbortSignal): Promise<Buffer | undefined> {
+    const pending = this.pull();
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const give = (): void => reject(signal.reason);
+      signal.addEventListener('abort', give, { once: true });
+      pending
+        .then(
+          (message) => {
+            if (signal.aborted) return;
+            this.pending = undefined;
+            resolve(message);
+          },
+          (error: unknown) => reject(error),
+        )
+        .finally(() => signal.removeEventListener('abort', give));
+    });
+  }
+
+  /** The next message if it comes within `ms`. */
+  async within(ms: number, signal: AbortSignal): Promise<Buffer | undefined | typeof LATE> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<typeof LATE>((resolve) => {
+      timer = setTimeout(() => resolve(LATE), ms);
+    });
+    // Looked at before it is taken: the loser of a race must not have swallowed a message.
+    const first = await Promise.race([this.pull().then(() => undefined), late]).finally(() => clearTimeout(timer));
+    return first === LATE ? LATE : this.next(signal);
+  }
+
+  /** The answer was complete: what may follow is of no interest, but the connection is. */
+  release(): void {
+    this.messages.return().catch(() => {});
+  }
+
+  /** Ends the request at the upstream; nothing more is read. */
+  close(): void {
+    this.stop.abort(new Error('nobody reads any more'));
+  }
+
+  private pull(): Promise<Buffer | undefined> {
+    if (this.pending === undefined) {
+      this.pending = this.messages.next().then(({ value }) => value ?? undefined);
+      // A call that is parked has nobody who would hear of it.
+      this.pending.catch(() => {});
+    }
+    return this.pending;
+  }
+}
+
+/** A JSON answer: one message. */
+export async function* oneMessage(bytes: Buffer): AsyncGenerator<Buffer, void> {
+  yield bytes;
+}
+
+/**
+ * An event stream's messages. Where it breaks off behind an event with an id it is taken up again: the gateway is the
+ * client here (MCP 2025-11-25 transports, "Resumability and Redelivery").
+ */
+export async function* messagesOf(
+  first: IncomingMessage,
+  resume: Resume | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void> {
+  let lastEventId: string | undefined;
+  let retryMs = RETRY_MS;
+  let body: IncomingMessage | undefined = first;
+  for (let attempt = 0; body !== undefined && attempt <= MAX_RESUMPTIONS; attempt++) {
+    const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
+    try {
+      for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        for (const event of splitter.push(chunk)) {
+          const { id, retry } = eventFields(event);
+          lastEventId = id ?? lastEventId;
+          if (retry !== undefined) retryMs = Math.min(Number(retry), MAX_RETRY_MS);
+          const message = eventData(event);
+          if (message === undefined || message.length === 0) continue;
+          attempt = 0;
+          yield message;
+        }
+      }
+    } catch (error) {
+      const isFinal = error instanceof EventTooLarge || lastEventId === undefined || resume === undefined;
+      if (isFinal || signal.aborted) {
+        throw new BrokenAnswer(`its answer broke off (${(error as Error).message})`, { cause: error });
+      }
+    } finally {
+      letGo(body);
+    }
+    if (lastEventId === undefined || resume === undefined) return;
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+    if (signal.aborted) return;
+    body = await resume(lastEventId);
+  }
+}
+
+/** A stream whose last word has come mostly ends by itself, and its connection can be used again. Milliseconds. */
+const END_MS = 1000;
+
+function letGo(body: IncomingMessage): void {
+  if (body.readableEnded || body.destroyed) return;
+  const timer = setTimeout(() => body.destroy(), END_MS);
+  body.once('error', () => {}).once('close', () => clearTimeout(timer));
+  body.resume();
+}
