@@ -32,9 +32,11 @@ export function readError(bytes: Buffer, error: Span): UpstreamError | undefined
 
 /** The code that means the same to the client; `upstream`: who speaks. */
 export function errorEdits({ code, codeSpan }: UpstreamError, upstream: Era, client: Era, method: string): Edit[] {
-  if (upstream === client || method !== 'resources/read') return [];
+  if (upstream === client) return [];
+  // In answer to anything: a modern client must never see the old code.
   if (upstream === 'legacy' && code === NO_RESOURCE) return [{ ...codeSpan, with: String(INVALID_PARAMS) }];
-  if (upstream === 'modern' && code === INVALID_PARAMS) return [{ ...codeSpan, with: String(NO_RESOURCE) }];
+  if (upstream === 'modern' && code === INVALID_PARAMS && method === 'resources/read')
+    return [{ ...codeSpan, with: String(NO_RESOURCE) }];
   return [];
 }
 

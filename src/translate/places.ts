@@ -48,12 +48,14 @@ export type Part = 'result' | 'error' | 'params';
 
 /** Edits that give every URI in the value its other form. */
 export const uriEdits = (bytes: Buffer, span: Span, part: Part, rename: (uri: string) => string): Edit[] =>
-  // Most messages name none: a native search settles those.
-  holds(bytes, span, 'uri"') || holds(bytes, span, 'Uri"') ? edits(bytes, span, URIS[part], rename) : [];
+  // Most messages name none: a native search settles those. A key may be written with an escape.
+  holds(bytes, span, 'uri"') || holds(bytes, span, 'Uri"') || holds(bytes, span, '\\u')
+    ? edits(bytes, span, URIS[part], rename)
+    : [];
 
 /** The same for task ids. */
 export const taskEdits = (bytes: Buffer, span: Span, part: Part, rename: (taskId: string) => string): Edit[] =>
-  holds(bytes, span, '"taskId"') ? edits(bytes, span, TASKS[part], rename) : [];
+  holds(bytes, span, '"taskId"') || holds(bytes, span, '\\u') ? edits(bytes, span, TASKS[part], rename) : [];
 
 function holds(bytes: Buffer, { start, end }: Span, text: string): boolean {
   const at = bytes.indexOf(text, start, 'latin1');

@@ -8,6 +8,8 @@ const CACHEABLE = new Set(['resources/read']);
 
 /** What a modern client must find in a result that a legacy upstream knows nothing of. */
 export function toModern(bytes: Buffer, result: Span, method: string): Edit[] {
+  // No result of MCP's; whoever reads it will say so.
+  if (bytes[result.start] !== 0x7b) return [];
   const has = new Set<string>();
   walkObject(bytes, result.start, 1, (key) => void has.add(key));
   const missing: string[] = [];
@@ -24,7 +26,7 @@ const MODERN_MEMBERS = new Set(['resultType', 'ttlMs', 'cacheScope']);
 
 /** What a legacy client need not see; an empty result with anything in it is refused by some. */
 export const toLegacy = (bytes: Buffer, result: Span): Edit[] =>
-  removeMembers(bytes, result, 1, (key) => MODERN_MEMBERS.has(key));
+  bytes[result.start] === 0x7b ? removeMembers(bytes, result, 1, (key) => MODERN_MEMBERS.has(key)) : [];
 
 /** `resultType`, where the result has one. */
 export function resultType(bytes: Buffer, result: Span): string | undefined {

@@ -152,7 +152,11 @@ export class Translation {
   }
 
   private progress({ bytes, params }: ResponseEnvelope): Translated {
-    if (this.mintedToken === undefined) return { kind: 'pass', bytes };
+    if (this.mintedToken === undefined) {
+      // Without a token of its own the client waits for none, and a shared session knows those of others.
+      const isOthers = this.token === undefined && this.upstreamId !== this.id;
+      return isOthers ? drop("progress of somebody else's request") : { kind: 'pass', bytes };
+    }
     const token = params === undefined ? undefined : member(bytes, params, 'progressToken');
     if (token === undefined || bytes.toString('utf8', token.start, token.end) !== this.mintedToken) {
       return drop("progress of somebody else's request");
