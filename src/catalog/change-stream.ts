@@ -1,14 +1,18 @@
 /** The stream on which an upstream says that its lists have changed: GET (legacy) or `subscriptions/listen` (modern). */
+import { startDeadline } from '../egress/deadline.ts';
 import type { Egress, EgressResponse } from '../egress/egress.ts';
 import { modernRequest } from '../egress/modern-request.ts';
+import { post } from '../egress/post.ts';
 import { isObject } from '../egress/upstream-client.ts';
+import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, eventData } from '../mcp/events.ts';
-import { parseResponse } from '../mcp/response.ts';
+import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Introduction } from './introduction.ts';
 import { sessionHeaders } from './session.ts';
 
 const MAX_EVENT_BYTES = 1 << 20;
+const ANSWER_TIMEOUT_MS = 5000;
 
 const CHANGES: readonly (string | undefined)[] = [
   'notifications/tools/list_changed',
@@ -44,9 +48,40 @@ export async function followChanges(
       if (message?.kind === 'error' && server.era === 'modern' && !isHeard) return 'refused';
       isHeard ||= message !== undefined;
       if (CHANGES.includes(message?.method)) onChange();
+      else if (message?.kind === 'message' && message.id !== undefined) {
+        await answerQuestion(connection, egress, server, message, signal);
+      }
     }
   }
   return 'ended';
+}
+
+/** The session is nobody's, though it speaks for all clients: what is asked on it is answered with nothing. */
+async function answerQuestion(
+  connection: Connection,
+  egress: Egress,
+  server: Introduction,
+  question: ResponseEnvelope,
+  signal: AbortSignal,
+): Promise<void> {
+  const answer =
+    question.method === 'ping'
+      ? '"result":{}'
+      : question.method === 'roots/list'
+        ? '"result":{"roots":[]}'
+        : '"error":{"code":-32601,"message":"This session reads lists; there is no user behind it."}';
+  const body = Buffer.from(`{"jsonrpc":"2.0","id":${idText(question)},${answer}}`);
+  const { sessionId, protocolVersion } = server;
+  const deadline = startDeadline(ANSWER_TIMEOUT_MS, signal);
+  await post(egress, connection, body, {
+    sessionId,
+    protocolVersion,
+    maxBytes: MAX_EVENT_BYTES,
+    signal: deadline.signal,
+  })
+    // Whoever does not take the answer did not need it.
+    .catch(() => {})
+    .finally(() => deadline.release());
 }
 
 async function open(

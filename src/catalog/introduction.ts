@@ -2,6 +2,7 @@
  * What the catalog knows of an upstream before it asks for lists: which era it speaks, and what it says of itself. A
  * verdict on the era expires, and is doubted after every failure: servers are replaced under their URL.
  */
+import { ANY_CLIENT } from '../egress/any-client.ts';
 import type { Egress } from '../egress/egress.ts';
 import { probeEra } from '../egress/era-probe.ts';
 import { type Handshake, openSession, UpstreamError } from '../egress/upstream-client.ts';
@@ -11,6 +12,8 @@ import { endSession } from './session.ts';
 
 /** A legacy verdict is believed for so long; a modern server proves itself with every look. Milliseconds. */
 const ERA_LIFETIME_MS = 10 * 60_000;
+
+const DECLARED = { capabilities: JSON.stringify(ANY_CLIENT) };
 
 export interface Introduction extends Handshake {
   readonly era: Era;
@@ -95,7 +98,7 @@ export class Acquaintance {
   }
 
   private async legacy(signal: AbortSignal): Promise<Introduction> {
-    const session = this.session ?? (await openSession(this.egress, this.connection, signal));
+    const session = this.session ?? (await openSession(this.egress, this.connection, signal, DECLARED));
     // Without a session id there is nothing to keep: the next look begins anew and sees a changed server.
     if (session.sessionId !== undefined) this.session = session;
     return { ...session, era: 'legacy', eraCheckedAt: this.checkedAt, ttlMs: undefined };

@@ -2,6 +2,7 @@
 import { JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { Connection, ItemKind } from '../snapshot/snapshot.ts';
+import { ANY_CLIENT } from './any-client.ts';
 import type { Egress } from './egress.ts';
 import { asTtl } from './era-probe.ts';
 import { modernRequest } from './modern-request.ts';
@@ -92,7 +93,7 @@ function askPage(
   const params = cursor === undefined ? '' : `"cursor":${JSON.stringify(cursor)}`;
   const id = `sallyport-list-${number}`;
   if (era === 'modern') {
-    const { body, headers } = modernRequest(method, protocolVersion, id, params);
+    const { body, headers } = modernRequest(method, protocolVersion, id, params, ANY_CLIENT);
     return post(egress, connection, body, { ...headers, maxBytes: MAX_ANSWER_BYTES, signal });
   }
   const body = Buffer.from(`{"jsonrpc":"2.0","id":"${id}","method":"${method}","params":{${params}}}`);

@@ -8,12 +8,21 @@ export interface ModernRequest {
   readonly headers: Pick<PostOptions, 'protocolVersion' | 'extraHeaders'>;
 }
 
-/** `params`: JSON text of further members, such as `"cursor":"x"`; empty for none. */
-export function modernRequest(method: string, version: string, id: string, params = ''): ModernRequest {
+/**
+ * `params`: JSON text of further members, such as `"cursor":"x"`; empty for none. `capabilities`: of the clients that are
+ * asked for.
+ */
+export function modernRequest(
+  method: string,
+  version: string,
+  id: string,
+  params = '',
+  capabilities: object = {},
+): ModernRequest {
   const meta = JSON.stringify({
     [META.protocolVersion]: version,
     [META.clientInfo]: OWN_INFO,
-    [META.clientCapabilities]: {},
+    [META.clientCapabilities]: capabilities,
   });
   const members = params === '' ? '' : `${params},`;
   return {

@@ -11,6 +11,9 @@ export interface Asked {
   readonly headers: IncomingMessage['headers'];
   readonly params: Record<string, unknown>;
   readonly id: unknown;
+  /** Of an answer to a question of the server's. */
+  readonly result?: unknown;
+  readonly error?: unknown;
 }
 
 /** Answers by itself: true. Else the server does what its era does. */
@@ -29,7 +32,8 @@ export interface Upstream {
   ttlMs: number;
   /** Streams that are open. */
   readonly streams: Set<ServerResponse>;
-  tell(method: string): void;
+  /** On every stream; with an id it is a question. */
+  tell(method: string, id?: number): void;
   methods(): string[];
 }
 
@@ -57,6 +61,7 @@ export async function startUpstream(t: Test, given: Partial<Upstream> = {}): Pro
       const text = Buffer.concat(chunks).toString();
       const message = (text === '' ? {} : JSON.parse(text)) as { id?: unknown; method?: string; params?: object };
       const one: Asked = {
+        ...message,
         verb: request.method ?? '',
         method: message.method ?? '',
         headers: request.headers,
@@ -106,7 +111,7 @@ export async function startUpstream(t: Test, given: Partial<Upstream> = {}): Pro
     } else if (upstream.hasSessions && session !== `s${sessions}`) {
       reply(response, 400, '{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Server not initialized"}}');
     } else if (one.verb === 'GET') stream(response);
-    else if (one.id === undefined) response.writeHead(202).end();
+    else if (one.id === undefined || one.method === '') response.writeHead(202).end();
     else list(one, response, '');
   }
 
@@ -160,8 +165,8 @@ export async function startUpstream(t: Test, given: Partial<Upstream> = {}): Pro
     hasSessions: true,
     ttlMs: 3_600_000,
     streams,
-    tell(method) {
-      for (const one of streams) one.write(`data: ${JSON.stringify({ jsonrpc: '2.0', method })}\n\n`);
+    tell(method, id) {
+      for (const one of streams) one.write(`data: ${JSON.stringify({ jsonrpc: '2.0', id, method })}\n\n`);
     },
     methods: () => asked.map(({ verb, method }) => method || verb),
     ...given,

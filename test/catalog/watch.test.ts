@@ -132,6 +132,26 @@ t.test('a server that becomes another one', async (t) => {
   t.match(found[2], { era: 'legacy', sessionId: 's2' });
 });
 
+t.test('lists are asked for in the name of clients that can do anything, whose questions nobody answers', async (t) => {
+  const upstream = await startUpstream(t, { era: 'legacy' });
+  watch(t, upstream);
+  await eventually(() => upstream.streams.size === 1);
+  t.match(upstream.asked.find(({ method }) => method === 'initialize')?.params, {
+    capabilities: { roots: {}, sampling: {}, elicitation: { form: {}, url: {} } },
+    clientInfo: { name: 'sallyport' },
+  });
+  for (const [id, method] of ['ping', 'roots/list', 'sampling/createMessage'].entries()) upstream.tell(method, id);
+  const answers = await eventually(() => {
+    const seen = upstream.asked.filter(({ verb, method }) => verb === 'POST' && method === '');
+    return seen.length === 3 && seen;
+  });
+  t.match(answers, [
+    { id: 0, result: {}, headers: { 'mcp-session-id': 's1' } },
+    { id: 1, result: { roots: [] } },
+    { id: 2, error: { code: -32601 } },
+  ]);
+});
+
 t.test('a refusal keeps the era that is known', async (t) => {
   const upstream = await startUpstream(t);
   const { failed, watching } = watch(t, upstream);

@@ -59,8 +59,8 @@ t.test('the verbs, against a gateway that runs', async (t) => {
     );
 
     const list = await done('connection list');
-    t.match(list, /^NAME +STATE +TOOLS +AUTH +OWNER +URL +LAST ERROR\n/);
-    t.match(list, /^guarded +ready +1 +bearer +api /m);
+    t.match(list, /^NAME +STATE +MCP +TOOLS +PROMPTS +RESOURCES +TEMPLATES +AUTH +OWNER +URL +LAST ERROR\n/);
+    t.match(list, /^guarded +ready +2025-06-18 +1 +0 +0 +0 +bearer +api /m);
     const shown = await json('connection get guarded');
     t.match(shown, { name: 'guarded', auth: { type: 'bearer', token: '[REDACTED]' }, status: { state: 'ready' } });
     t.match(
