@@ -5,6 +5,7 @@ import { clientCapabilities, NO_CAPABILITIES } from '../mcp/capabilities.ts';
 import type { Envelope } from '../mcp/envelope.ts';
 import { decodeHeaderValue } from '../mcp/header-value.ts';
 import { LATEST_MODERN, META, MODERN_VERSIONS } from '../mcp/revision.ts';
+import { LOG_LEVELS } from '../translate/log-level.ts';
 import { clientName } from './client-name.ts';
 
 /** The ladder in its order: each rung answers with the code that the specification gives it. */
@@ -33,6 +34,9 @@ export function meetModern(exchange: Exchange): StepResult {
   }
   if (meta.capabilities.end - meta.capabilities.start > MAX_CAPABILITIES) {
     return refuse(problems.badMeta(`"${META.clientCapabilities}" is larger than ${MAX_CAPABILITIES} bytes`));
+  }
+  if (meta.logLevel !== undefined && !LOG_LEVELS.includes(meta.logLevel)) {
+    return refuse(problems.badMeta(`"${META.logLevel}" must be one of ${LOG_LEVELS.join(', ')}`));
   }
   exchange.client = {
     era: 'modern',

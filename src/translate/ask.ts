@@ -22,7 +22,7 @@ export function question(message: ResponseEnvelope, { sessionId, capabilities, n
   if (id === undefined) throw new Error('a question without an id');
   const original = bytes.toString('utf8', id.start, id.end);
   if (method === 'ping') return { forUpstream: `{"jsonrpc":"2.0","id":${original},"result":{}}` };
-  if (!mayBeAsked(capabilities, method, modeOf(message))) return { forUpstream: refusalOf(original) };
+  if (!mayBePut(message, capabilities)) return { forUpstream: refusalOf(original) };
   const wrap = (kind: 'request' | 'progress', text: string): string =>
     JSON.stringify(names.handles.wrap(kind, sessionId, [names.connection.name, text]));
   const edits: Edit[] = [{ ...id, with: wrap('request', original) }];
@@ -32,6 +32,15 @@ export function question(message: ResponseEnvelope, { sessionId, capabilities, n
     edits.push({ ...token, with: wrap('progress', bytes.toString('utf8', token.start, token.end)) });
   if (params !== undefined) edits.push(...nameEdits(bytes, params, 'params', names));
   return { forClient: splice(bytes, edits) };
+}
+
+/** Whether the client has declared that it takes this request, with all that is in it. */
+export function mayBePut(message: ResponseEnvelope, client: ClientCapabilities): boolean {
+  const { bytes, params, method = '' } = message;
+  if (!mayBeAsked(client, method, modeOf(message))) return false;
+  if (method !== 'sampling/createMessage' || client.samplesWithTools || params === undefined) return true;
+  // MCP 2025-11-25, sampling, "Capabilities".
+  return member(bytes, params, 'tools') === undefined && member(bytes, params, 'toolChoice') === undefined;
 }
 
 /** What an upstream is told that asks for something the client has not declared. `id`: JSON text. */

@@ -19,5 +19,6 @@ export function isLoudEnough(bytes: Buffer, params: Span | undefined, wanted: st
   walkObject(bytes, params.start, 1, (key, start, end) => {
     if (key === 'level' && bytes[start] === 0x22) level = stringAt(bytes, start, end);
   });
-  return LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(wanted);
+  const least = LOG_LEVELS.indexOf(wanted);
+  return least >= 0 && LOG_LEVELS.indexOf(level) >= least;
 }
