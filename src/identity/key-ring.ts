@@ -26,6 +26,7 @@ export const keyHint = (key: string): string => `${key.slice(0, 6)}…`;
 
 export class KeyRing {
   private readonly byHash = new Map<string, KeyRecord>();
+  private readonly byId = new Map<string, KeyRecord>();
 
   get size(): number {
     return this.byHash.size;
@@ -34,6 +35,12 @@ export class KeyRing {
   /** Adds a key or replaces what is known of it (revocation, roles). */
   put(keyHash: Buffer, record: KeyRecord): void {
     this.byHash.set(keyHash.toString('hex'), record);
+    this.byId.set(record.id, record);
+  }
+
+  /** For those whose key was seen when they came, and who stay. */
+  get(id: string): KeyRecord | undefined {
+    return this.byId.get(id);
   }
 
   find(key: string): KeyRecord | undefined {

@@ -5,8 +5,10 @@ import { socketsIn } from '../runtime/sockets.ts';
 import { toldToStop } from '../runtime/told-to-stop.ts';
 import { createLogger } from '../telemetry/log.ts';
 import { batch } from './batch/entry.ts';
+import { createBridge } from './bridge/bridge.ts';
 import { createFront } from './front.ts';
 import { GetStreams } from './get-streams/entry.ts';
+import { listen } from './listen/entry.ts';
 import { Pulse } from './pulse.ts';
 import { createRelayStore } from './relay-store.ts';
 import { startRelayServer } from './server.ts';
@@ -79,10 +81,13 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   }, CATCH_UP_S * 1000);
 
   // Envoy's health check connects to the socket: it opens only when there is something to serve.
-  const sseClient = createSseClients({ findRelay: world.store.addressOf });
-  const entries = { eventStream: streams.entry, sseClient, work: { batch, message: sseClient } };
+  const sseClient = createSseClients();
+  const bridge = createBridge();
+  const work = { call: bridge.call, answer: bridge.answer, batch, listen, message: sseClient };
+  const entries = { eventStream: streams.entry, sseClient, work };
   const server = await startRelayServer({ local, remote }, entries, world);
   world.meters.gauge('sallyport_relay_open', 'Requests and streams in progress at the relay', () => server.open);
+  world.meters.gauge('sallyport_relay_waiting', 'Questions to clients that are not answered', () => bridge.waiting);
   world.meters.gauge('sallyport_relay_streams', 'Event streams that are open', () => pulse.size);
   process.send?.({ type: 'ready' });
   log.info({ local, remote, relayId }, 'relay serves');
@@ -92,6 +97,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   stopping.abort();
   clearInterval(catchUp);
   watched.drain();
+  bridge.close();
   await server.close(DRAIN_MS);
   pulse.stop();
   front.close();

@@ -9,13 +9,11 @@ import { MODERN_VERSIONS } from '../../mcp/revision.ts';
 import { findEndpoint } from '../../routing/endpoint.ts';
 import { findSession } from '../../sessions/session-step.ts';
 import { exchangeOf, record } from '../arrival.ts';
+import { hasRoom, noRoom } from '../limits.ts';
 import { sendProblem } from '../refusal.ts';
 import type { Entry, RelayResponse, RelayWorld } from '../world.ts';
 import { Channel } from './channel.ts';
 import { resumeUpstream } from './resume-upstream.ts';
-
-/** Of one relay. */
-const MAX_STREAMS = 20_000;
 
 /** Step: what a client must say to get events, and that it is one of the revisions that have this stream. */
 const checkStream: Step<World> = {
@@ -67,7 +65,7 @@ export class GetStreams {
     if (result?.kind === 'refuse') return this.refuse(exchange, response, world, result.problem);
     const { session } = exchange;
     if (session === undefined) return this.refuse(exchange, response, world, problems.sessionMissing());
-    if (world.pulse.size >= MAX_STREAMS) return this.refuse(exchange, response, world, tooMany());
+    if (!hasRoom(world)) return this.refuse(exchange, response, world, noRoom());
     const parts = world.handles.unwrap('event', session.id, exchange.head.header('last-event-id') ?? '');
     if (parts !== undefined && parts[0] !== '') {
       const [connection = '', eventId = ''] = parts;
@@ -97,12 +95,3 @@ export class GetStreams {
     record(exchange, world, { verdict: problem.verdict, reason: problem.reason, httpStatus: problem.status, bytesOut });
   }
 }
-
-const tooMany = (): Problem => ({
-  ...problems.starting(),
-  code: 'too_many_streams',
-  verdict: 'limited',
-  message: 'This gateway has no room for another event stream now. Try again later; calls work without one.',
-  headers: [['retry-after', '30']],
-  reason: `more than ${MAX_STREAMS} streams at one relay`,
-});

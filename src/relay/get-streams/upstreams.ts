@@ -7,7 +7,7 @@ import { decide, decideConnection, resourceName } from '../../policy/decide.ts';
 import type { Connection, Namespace, Persona } from '../../snapshot/snapshot.ts';
 import { unrelatedMessage } from '../../translate/unrelated.ts';
 import { followGet } from '../upstream/follow-get.ts';
-import { followModern, updatedUri } from '../upstream/modern-listen.ts';
+import { followModern, tellsOfResources, updatedUri } from '../upstream/modern-listen.ts';
 import type { RelayWorld } from '../world.ts';
 
 export interface UpstreamsOwner {
@@ -154,16 +154,9 @@ export class Upstreams {
   }
 }
 
-/** A modern upstream that tells of changes to single resources. */
-export function subscribable({ catalog }: Connection): boolean {
-  return catalog.era === 'modern' && canSubscribe(catalog.capabilities);
-}
+/** A legacy one was asked when the client asked, and tells on its session's stream. */
+const subscribable = (connection: Connection): boolean =>
+  connection.catalog.era === 'modern' && tellsOfResources(connection);
 
-export function canSubscribe({ resources }: Readonly<Record<string, unknown>>): boolean {
-  return (
-    typeof resources === 'object' && resources !== null && (resources as { subscribe?: unknown }).subscribe === true
-  );
-}
-
-export const resourceUpdated = (uri: string): Buffer =>
+const resourceUpdated = (uri: string): Buffer =>
   Buffer.from(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":${JSON.stringify(uri)}}}`);

@@ -86,6 +86,14 @@ function hear(data: Buffer): 'acknowledged' | 'over' | { readonly uri: string } 
   return uri === undefined ? undefined : { uri };
 }
 
+/** The upstream says that it tells of changes to single resources; both eras have the same word for that. */
+export function tellsOfResources({ catalog }: Connection): boolean {
+  const { resources } = catalog.capabilities;
+  return (
+    typeof resources === 'object' && resources !== null && 'subscribe' in resources && resources.subscribe === true
+  );
+}
+
 /** `params.uri` of a `notifications/resources/updated`. */
 export function updatedUri(bytes: Buffer, params: { start: number; end: number } | undefined): string | undefined {
   try {

@@ -1,0 +1,127 @@
+/**
+ * Subscriptions to resources of a legacy upstream for a client that has no session: a session of their own, subscribed
+ * once for each, listened to, and begun anew when it is lost.
+ */
+import { startDeadline } from '../../egress/deadline.ts';
+import type { Egress } from '../../egress/egress.ts';
+import { post } from '../../egress/post.ts';
+import { tellUpstream } from '../../egress/tell.ts';
+import { openSession } from '../../egress/upstream-client.ts';
+import type { UpstreamSession } from '../../exchange/exchange.ts';
+import { parseResponse } from '../../mcp/response.ts';
+import type { Connection } from '../../snapshot/snapshot.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import { refusalOf } from '../../translate/ask.ts';
+import { BackOff } from './back-off.ts';
+import { followGet } from './follow-get.ts';
+import { type ListenOptions, updatedUri } from './modern-listen.ts';
+
+/** The handshake and all subscriptions together. */
+const OPEN_MS = 30_000;
+const GOODBYE_MS = 3000;
+const MAX_ANSWER_BYTES = 1 << 20;
+/** Subscriptions that wait for their answers at one time. */
+const AT_ONCE = 8;
+
+/** Resolves when the signal says so, or when the upstream has no way to tell. */
+export async function followLegacy(options: ListenOptions & { readonly log: Logger }): Promise<void> {
+  const { signal, egress, log } = options;
+  const backOff = new BackOff();
+  let opened = 0;
+  while (!signal.aborted) {
+    const begun = performance.now();
+    const connection = options.connection();
+    if (connection === undefined) return;
+    let session: UpstreamSession | undefined;
+    try {
+      session = await subscribed(options, connection);
+      if (session === undefined) return;
+      const mine = session;
+      const end = await followGet({
+        egress,
+        connection: options.connection,
+        session: mine,
+        signal,
+        onOpen: () => {
+          // Whatever changed before the stream was open, or while it was broken, nobody has told.
+          if (opened++ > 0) options.onReturn();
+        },
+        onMessage: (bytes) => heard(options, connection, mine, bytes),
+      });
+      if (end === 'none') return;
+    } catch (error) {
+      if (!signal.aborted) log.debug({ connection: connection.name, error: String(error) }, 'a subscription failed');
+    } finally {
+      if (session !== undefined) goodbye(options, connection, session);
+    }
+    if (!signal.aborted) await backOff.wait(performance.now() - begun, signal);
+  }
+}
+
+async function subscribed(
+  { egress, uris, signal }: ListenOptions,
+  connection: Connection,
+): Promise<UpstreamSession | undefined> {
+  const deadline = startDeadline(OPEN_MS, signal);
+  try {
+    const { sessionId, protocolVersion } = await openSession(egress, connection, deadline.signal);
+    if (sessionId === undefined) return undefined;
+    const waiting = [...uris.entries()];
+    const one = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        const [index, uri] = next;
+        const body = `{"jsonrpc":"2.0","id":${index},"method":"resources/subscribe","params":{"uri":${JSON.stringify(uri)}}}`;
+        // One that the upstream refuses leaves the others alone.
+        await post(egress, connection, Buffer.from(body), {
+          sessionId,
+          protocolVersion,
+          maxBytes: MAX_ANSWER_BYTES,
+          signal: deadline.signal,
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    return { key: '', id: sessionId, protocolVersion };
+  } finally {
+    deadline.release();
+  }
+}
+
+async function heard(
+  options: ListenOptions & { readonly log: Logger },
+  connection: Connection,
+  session: UpstreamSession,
+  bytes: Buffer,
+): Promise<void> {
+  const message = parseResponse(bytes);
+  if (message === undefined || message.kind !== 'message') return;
+  if (message.id !== undefined) {
+    const id = bytes.toString('utf8', message.id.start, message.id.end);
+    // There is no client behind this session that could be asked anything.
+    const answer = message.method === 'ping' ? `{"jsonrpc":"2.0","id":${id},"result":{}}` : refusalOf(id);
+    tellUpstream(options, connection, session, answer);
+  } else if (message.method === 'notifications/resources/updated') {
+    const uri = updatedUri(bytes, message.params);
+    if (uri !== undefined) await options.onUpdated(uri);
+  }
+}
+
+function goodbye(
+  { egress, log }: { egress: Egress; log: Logger },
+  connection: Connection,
+  session: UpstreamSession,
+): void {
+  const headers: Record<string, string> = {
+    'mcp-session-id': session.id,
+    'mcp-protocol-version': session.protocolVersion,
+  };
+  for (const [name, value] of connection.injection.headers) headers[name] = value;
+  const deadline = startDeadline(GOODBYE_MS);
+  egress
+    .send(connection, { method: 'DELETE', path: connection.path, headers, signal: deadline.signal })
+    .then((answer) => answer.body.resume())
+    .catch((error: unknown) =>
+      log.debug({ connection: connection.name, error: String(error) }, 'a session was not ended'),
+    )
+    .finally(() => deadline.release());
+}
