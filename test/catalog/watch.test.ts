@@ -3,6 +3,7 @@ import type { CatalogResult } from '../../src/catalog/read.ts';
 import { examine, type Watch, watchConnection } from '../../src/catalog/watch.ts';
 import { createEgress } from '../../src/egress/egress.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { startFixture } from '../conformance/fixture/fixture.ts';
 import { eventually } from '../support/eventually.ts';
 import { reply, rpcError, startUpstream, type Upstream } from './upstream.ts';
 
@@ -208,6 +209,23 @@ t.test('tools with faulty header annotations are not offered, if the server is a
   );
   const legacy = await startUpstream(t, { era: 'legacy', pages });
   t.same(names(await examine(legacy.connection, egress, patience())).tools, ['bad', 'good']);
+});
+
+t.test('the official SDK’s servers', async (t) => {
+  for (const [era, expected] of [
+    ['legacy', { era: 'legacy', protocolVersion: '2025-11-25', ttlMs: undefined }],
+    ['modern', { era: 'modern', protocolVersion: '2026-07-28', sessionId: undefined }],
+    ['dual', { era: 'modern', protocolVersion: '2026-07-28', serverName: 'sallyport-conformance-fixture' }],
+  ] as const) {
+    const fixture = await startFixture({ era });
+    t.teardown(() => fixture.close());
+    const upstream = await startUpstream(t);
+    const result = await examine({ ...upstream.connection, url: new URL(fixture.url) }, egress, patience());
+    t.match({ ...result }, { ...expected, fault: undefined, excluded: [] }, era);
+    t.ok(names(result).tools?.includes('test_simple_text') && names(result).prompts?.includes('test_simple_prompt'));
+    t.ok(names(result).resources?.includes('test://static-text'));
+    t.ok(names(result).templates?.includes('test://template/{id}/data'));
+  }
 });
 
 t.test('a short time to live is a reason to look again', async (t) => {
