@@ -117,8 +117,11 @@ export function immediate(answer: Answer): ProcessingResponse {
 /** A refusal in the shape its reader understands: a tool result for tools/call, else a JSON-RPC error. */
 export function problemAnswer(exchange: Exchange | undefined, problem: Problem): Answer {
   const { envelope } = exchange ?? {};
-  const isToolCall = envelope?.method === 'tools/call' && envelope.kind === 'request';
-  const { status, body } = problemBody(problem, idText(envelope), isToolCall, exchange?.client?.era ?? 'legacy');
+  const isRequest = envelope?.kind === 'request';
+  // The id of a client's answer may be that of a request of its own, which this is not about.
+  const id = isRequest ? idText(envelope) : 'null';
+  const isToolCall = isRequest && envelope.method === 'tools/call';
+  const { status, body } = problemBody(problem, id, isToolCall, exchange?.client?.era ?? 'legacy');
   return { kind: 'answer', status, headers: [['content-type', 'application/json'], ...problem.headers], body: [body] };
 }
 

@@ -119,7 +119,7 @@ function mirrored({ envelope, target, head }: Exchange): (readonly [string, stri
     headers.push(['mcp-name', encodeHeaderValue(target.upstreamName)]);
   }
   const known = paramHeaderValues(target?.item, envelope);
-  for (const [name, value] of known) if (value !== undefined) headers.push([name, encodeHeaderValue(value)]);
+  for (const [name, value] of known) if (value !== undefined) headers.push([name, encodeHeaderValue(value.text)]);
   // An intermediary passes on those that it does not know.
   for (const name of head.names) {
     const value = head.header(name);

@@ -32,18 +32,24 @@ export const checkParams: Step<World> = {
   },
 };
 
-/** Header name (lower case) → the argument's value as text; undefined where the arguments have none or null. */
+/** An argument that has a header form. */
+export interface ParamValue {
+  readonly text: string;
+  readonly isNumber: boolean;
+}
+
+/** Header name (lower case) → the argument; undefined where the arguments have none or null. */
 export function paramHeaderValues(
   item: CatalogItem | undefined,
   envelope: Envelope,
-): ReadonlyMap<string, string | undefined> {
+): ReadonlyMap<string, ParamValue | undefined> {
   const params = item === undefined ? NONE : paramsOf(item);
   if (params.length === 0) return EMPTY;
   return new Map(params.map(({ header, path }) => [`mcp-param-${header.toLowerCase()}`, argumentAt(envelope, path)]));
 }
 
 const NONE: readonly ParamHeader[] = [];
-const EMPTY: ReadonlyMap<string, string | undefined> = new Map();
+const EMPTY: ReadonlyMap<string, ParamValue | undefined> = new Map();
 const known = new WeakMap<CatalogItem, readonly ParamHeader[]>();
 
 function paramsOf(item: CatalogItem): readonly ParamHeader[] {
@@ -56,37 +62,37 @@ function paramsOf(item: CatalogItem): readonly ParamHeader[] {
   return params;
 }
 
-/** The primitive at the path as text; other values have no header form. */
-function argumentAt({ bytes, arguments: given }: Envelope, path: readonly string[]): string | undefined {
+/** The primitive at the path; other values have no header form. */
+function argumentAt({ bytes, arguments: given }: Envelope, path: readonly string[]): ParamValue | undefined {
   let at = given?.start;
   for (const [depth, wanted] of path.entries()) {
     if (at === undefined || bytes[at] !== 0x7b) return undefined;
     let found: number | undefined;
-    let text: string | undefined;
+    let value: ParamValue | undefined;
     const isLast = depth === path.length - 1;
     walkObject(bytes, at, depth + 2, (key, start, end) => {
       if (key !== wanted) return;
       found = start;
-      if (isLast) text = primitiveText(bytes, start, end);
+      if (isLast) value = primitive(bytes, start, end);
     });
-    if (isLast) return text;
+    if (isLast) return value;
     at = found;
   }
   return undefined;
 }
 
-function primitiveText(bytes: Buffer, start: number, end: number): string | undefined {
+function primitive(bytes: Buffer, start: number, end: number): ParamValue | undefined {
   const first = bytes[start];
-  if (first === 0x22) return stringAt(bytes, start, end);
+  if (first === 0x22) return { text: stringAt(bytes, start, end), isNumber: false };
   // null, objects and arrays are not mirrored.
   if (first === 0x6e || first === 0x7b || first === 0x5b) return undefined;
-  return bytes.toString('latin1', start, end);
+  return { text: bytes.toString('latin1', start, end), isNumber: first !== 0x74 && first !== 0x66 };
 }
 
-/** Numbers are compared as numbers: 42.0 is 42. */
-function isSame(sent: string, value: string): boolean {
-  if (sent === value) return true;
-  return NUMBER.test(sent) && NUMBER.test(value) && Number(sent) === Number(value);
+/** Numbers are compared as numbers, 42.0 is 42, as far as a number tells integers apart. */
+function isSame(sent: string, { text, isNumber }: ParamValue): boolean {
+  if (sent === text) return true;
+  return isNumber && NUMBER.test(sent) && Number(sent) === Number(text) && Number.isSafeInteger(Number(text));
 }
 
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;

@@ -17,7 +17,7 @@ import type { SessionStore } from '../../src/sessions/stored-session.ts';
 import { Tombstones } from '../../src/sessions/tombstones.ts';
 import { createUpstreamSessions } from '../../src/sessions/upstream-sessions.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
-import type { Catalog } from '../../src/snapshot/snapshot.ts';
+import type { Catalog, ItemKind } from '../../src/snapshot/snapshot.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMeters } from '../../src/telemetry/meters.ts';
 import type { HeaderMutation, ProcessingRequest, ProcessingResponse } from '../../src/wire.ts';
@@ -62,6 +62,26 @@ export const tools = (names: readonly string[]): Catalog => ({
   })),
 });
 
+/** A catalog with something of every kind; definitions as given, with their names. */
+export function catalog(
+  kinds: Partial<Record<ItemKind, readonly { readonly name: string; readonly [key: string]: unknown }[]>>,
+  more: Partial<Catalog> = {},
+): Catalog {
+  const items = (kind: ItemKind) =>
+    (kinds[kind] ?? []).map((one) => ({ name: one.name, definition: JSON.stringify(one), digest: one.name }));
+  return {
+    ...EMPTY_CATALOG,
+    state: 'ready',
+    protocolVersion: '2025-11-25',
+    capabilities: { tools: {}, prompts: {}, resources: { subscribe: true }, completions: {}, logging: {} },
+    tools: items('tools'),
+    prompts: items('prompts'),
+    resources: items('resources'),
+    templates: items('templates'),
+    ...more,
+  };
+}
+
 const upstream = (url: string): ConnectionConfig => ({
   enabled: true,
   url,
@@ -74,8 +94,14 @@ const upstream = (url: string): ConnectionConfig => ({
   limits: {},
 });
 
+export interface StageOptions {
+  /** What the two connections offer. */
+  readonly files?: Catalog;
+  readonly crm?: Catalog;
+}
+
 /** Two connections (`files`, `crm`), namespaces `default` and `docs`, personas `admin` (everything) and `reader`. */
-export function stage(): Stage {
+export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) }: StageOptions = {}): Stage {
   const snapshot = compileSnapshot({
     revision: 1,
     document: {
@@ -113,8 +139,8 @@ export function stage(): Stage {
       ],
     },
     catalogs: new Map([
-      ['id-files', tools(['read', 'delete'])],
-      ['id-crm', tools(['get'])],
+      ['id-files', files],
+      ['id-crm', crm],
     ]),
     injections: new Map([
       [
