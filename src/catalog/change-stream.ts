@@ -19,17 +19,25 @@ const CHANGES: readonly (string | undefined)[] = [
   'notifications/prompts/list_changed',
   'notifications/resources/list_changed',
 ];
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
+/** Told while a stream is followed. */
+export interface ChangeListener {
+  changed(): void;
+  /** The server has promised to tell of every change of every list that it has: asking on a timer finds nothing more. */
+  promised(): void;
+}
 
 /**
  * Follows it to its end, which a rejection is too. `refused`: the upstream has no such stream, or nothing to tell on it;
- * asking again would be noise. `onChange` is called for each change told.
+ * asking again would be noise.
  */
 export async function followChanges(
   connection: Connection,
   egress: Egress,
   server: Introduction,
   signal: AbortSignal,
-  onChange: () => void,
+  listener: ChangeListener,
 ): Promise<'refused' | 'ended'> {
   const answer = await open(connection, egress, server, signal);
   if (answer === undefined) return 'refused';
@@ -47,7 +55,8 @@ export async function followChanges(
       // The answer to the request itself: an error instead of a stream, or a stream that ends in order.
       if (message?.kind === 'error' && server.era === 'modern' && !isHeard) return 'refused';
       isHeard ||= message !== undefined;
-      if (CHANGES.includes(message?.method)) onChange();
+      if (CHANGES.includes(message?.method)) listener.changed();
+      else if (message?.method === ACKNOWLEDGED && isWhole(message, server)) listener.promised();
       else if (message?.kind === 'message' && message.id !== undefined) {
         await answerQuestion(connection, egress, server, message, signal);
       }
@@ -111,12 +120,21 @@ async function open(
   return egress.send(connection, { ...common, method: 'POST', headers, body });
 }
 
+const LISTS = ['tools', 'prompts', 'resources'];
+
 /** Lists whose changes a modern server tells of. */
 const changing = ({ capabilities }: Introduction): string[] =>
-  ['tools', 'prompts', 'resources'].filter((kind) => {
+  LISTS.filter((kind) => {
     const capability = capabilities[kind];
     return isObject(capability) && capability.listChanged === true;
   });
+
+/** Whether the acknowledgement names every list that the server has. */
+function isWhole({ bytes }: ResponseEnvelope, { capabilities }: Introduction): boolean {
+  const { params } = JSON.parse(bytes.toString('utf8')) as { params?: unknown };
+  const honoured = isObject(params) && isObject(params.notifications) ? params.notifications : {};
+  return LISTS.every((kind) => capabilities[kind] === undefined || honoured[`${kind}ListChanged`] === true);
+}
 
 /** Two introductions with the same one have the same stream. */
 export const streamIdentity = (server: Introduction): string =>

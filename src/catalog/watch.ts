@@ -60,6 +60,8 @@ interface ChangeStream {
   readonly abort: AbortController;
   /** Milliseconds since the epoch. */
   refusedAt: number | undefined;
+  /** Every change of every list will be told on it. */
+  isWhole: boolean;
 }
 
 class Watcher implements Watch {
@@ -117,9 +119,8 @@ class Watcher implements Watch {
       await sink.found(connection, result);
       this.tell(result);
       this.retryMs = FIRST_RETRY_MS;
-      if (result.ttlMs !== undefined)
-        next = Math.min(next, Math.max(MIN_TTL_MS, result.ttlMs * (0.9 + Math.random() / 10)));
       this.openStream(result);
+      next = this.untilNextLook(result.ttlMs);
     } catch (error) {
       if (this.abort.signal.aborted) return;
       this.server.doubt();
@@ -171,10 +172,15 @@ class Watcher implements Watch {
     const isForgiven = refusedAt !== undefined && Date.now() > refusedAt + REFUSAL_LIFETIME_MS;
     if (this.stream?.of === of && !isForgiven) return;
     this.stream?.abort.abort();
-    const stream: ChangeStream = { of, abort: new AbortController(), refusedAt: undefined };
+    const stream: ChangeStream = { of, abort: new AbortController(), refusedAt: undefined, isWhole: false };
     this.stream = stream;
     const began = Date.now();
-    followChanges(this.connection, this.egress, server, stream.abort.signal, () => this.changed())
+    followChanges(this.connection, this.egress, server, stream.abort.signal, {
+      changed: () => this.changed(),
+      promised: () => {
+        stream.isWhole = true;
+      },
+    })
       .catch((error: unknown) => {
         this.log.debug({ connection: this.connection.name, error: String(error) }, 'event stream ended');
         return 'ended' as const;
@@ -184,6 +190,13 @@ class Watcher implements Watch {
         if (how === 'refused') stream.refusedAt = Date.now();
         else this.streamLost(Date.now() - began);
       });
+  }
+
+  /** What an upstream says of its `ttlMs` counts as long as it does not tell of changes by itself. */
+  private untilNextLook(ttlMs: number | undefined): number {
+    const { refreshMs } = this.connection;
+    if (ttlMs === undefined || this.stream?.isWhole === true) return refreshMs;
+    return Math.min(refreshMs, Math.max(MIN_TTL_MS, ttlMs * (0.9 + Math.random() / 10)));
   }
 
   /** What changed while nobody listened is not told again: a look finds it, and opens the next stream. */

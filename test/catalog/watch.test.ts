@@ -228,13 +228,18 @@ t.test('the official SDK’s servers', async (t) => {
   }
 });
 
-t.test('a short time to live is a reason to look again', async (t) => {
-  const upstream = await startUpstream(t, { ttlMs: 0, capabilities: { tools: {} } });
-  const { found } = watch(t, upstream);
+t.test('a short time to live is a reason to look again, except where every change is told', async (t) => {
+  const silent = await startUpstream(t, { ttlMs: 0, capabilities: { tools: {} } });
+  const telling = await startUpstream(t, { ttlMs: 0, capabilities: ALL, pages: PAGES });
+  const { found } = watch(t, silent);
+  const { found: told } = watch(t, telling);
   await eventually(() => found.length === 1);
   const began = Date.now();
   await eventually(() => found.length === 2, 8000);
   t.ok(Date.now() - began > 4500, 'but not at once');
+  await eventually(() => found.length === 3, 8000);
+  // The second look was set before the server had promised.
+  t.ok(told.length <= 2, String(told.length));
 });
 
 function watch(t: Parameters<typeof startUpstream>[0], upstream: Upstream, lines: object[] = []) {
