@@ -32,3 +32,23 @@ export function removeMembers(
   });
   return edits;
 }
+
+/** Takes members away and adds others in front. */
+export function replaceMembers(
+  bytes: Buffer,
+  object: Span,
+  depth: number,
+  isUnwanted: (key: string) => boolean,
+  members: readonly string[],
+): Edit[] {
+  let isEmptied = true;
+  const edits = removeMembers(bytes, object, depth, (key) => {
+    const goes = isUnwanted(key);
+    isEmptied &&= goes;
+    return goes;
+  });
+  if (members.length === 0) return edits;
+  const text = members.join(',');
+  // First, for a removal may begin at the same place.
+  return [{ start: object.start + 1, end: object.start + 1, with: isEmptied ? text : `${text},` }, ...edits];
+}

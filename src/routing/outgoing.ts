@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Exchange, SessionOwner, UpstreamCall, UpstreamSession } from '../exchange/exchange.ts';
 import type { Envelope } from '../mcp/envelope.ts';
 import { encodeHeaderValue } from '../mcp/header-value.ts';
-import { insertMembers, removeMembers } from '../mcp/object-edit.ts';
+import { removeMembers, replaceMembers } from '../mcp/object-edit.ts';
 import { LATEST_MODERN, META } from '../mcp/revision.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
@@ -64,14 +64,17 @@ function describe({ client }: Exchange, envelope: Envelope, options: OutgoingOpt
     ...(logLevel === undefined ? [] : [`"${META.logLevel}":${JSON.stringify(logLevel)}`]),
   ].join(',');
   const { bytes, meta } = envelope;
-  const extra = params === undefined ? '' : `,${params}`;
+  // What is no object has described nothing, and two readers would not agree on which `_meta` counts.
+  const added = [meta === undefined ? `"_meta":{${members}}` : undefined, params].filter((text) => text !== undefined);
   if (envelope.params === undefined) {
     const end = bytes.lastIndexOf(0x7d);
-    return [{ start: end, end, with: `,"params":{"_meta":{${members}}${extra}}` }];
+    return [{ start: end, end, with: `,"params":{${added.join(',')}}` }];
   }
-  if (meta === undefined) return [insertMembers(bytes, envelope.params, `"_meta":{${members}}${extra}`)];
-  const inserted = insertMembers(bytes, meta, members);
-  return params === undefined ? [inserted] : [inserted, insertMembers(bytes, envelope.params, params)];
+  const isUnwanted = (key: string): boolean => RETRY.has(key) || (key === '_meta' && meta === undefined);
+  const edits = replaceMembers(bytes, envelope.params, 1, isUnwanted, added);
+  // A session does not become able to do more by the word of one request.
+  if (meta !== undefined) edits.push(...replaceMembers(bytes, meta, 2, (key) => DESCRIPTION.has(key), [members]));
+  return edits;
 }
 
 const DESCRIPTION = new Set<string>([META.protocolVersion, META.clientCapabilities, META.clientInfo, META.logLevel]);
