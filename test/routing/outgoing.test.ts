@@ -221,7 +221,7 @@ t.test('resources and prompts are mirrored under the names of their owner', asyn
 t.test('any params, in any order: what is meant for the upstream arrives once', async () => {
   const s = twoEras();
   const session = { 'mcp-session-id': await s.initialize() };
-  const member = fc.constantFrom(
+  const member: fc.Arbitrary<string> = fc.constantFrom(
     '"arguments":{"a":1}',
     '"_meta":{"progressToken":1,"x":2}',
     '"_meta":{}',

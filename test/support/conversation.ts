@@ -62,13 +62,24 @@ export const tools = (names: readonly string[]): Catalog => ({
   })),
 });
 
+const OWN_KEY: Record<ItemKind, string> = {
+  tools: 'name',
+  prompts: 'name',
+  resources: 'uri',
+  templates: 'uriTemplate',
+};
+
 /** A catalog with something of every kind; definitions as given, with their names. */
 export function catalog(
   kinds: Partial<Record<ItemKind, readonly { readonly name: string; readonly [key: string]: unknown }[]>>,
   more: Partial<Catalog> = {},
 ): Catalog {
   const items = (kind: ItemKind) =>
-    (kinds[kind] ?? []).map((one) => ({ name: one.name, definition: JSON.stringify(one), digest: one.name }));
+    (kinds[kind] ?? []).map((one) => ({
+      name: one.name,
+      definition: JSON.stringify({ ...one, [OWN_KEY[kind]]: one.name }),
+      digest: one.name,
+    }));
   return {
     ...EMPTY_CATALOG,
     state: 'ready',
