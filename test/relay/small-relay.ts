@@ -129,6 +129,9 @@ export interface Listener {
   readonly headers: IncomingHttpHeaders;
   /** The next event, comments left out; undefined at the end. */
   next(): Promise<{ event: string; data: string } | undefined>;
+  /** Stops reading, and goes on. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 
@@ -236,6 +239,8 @@ export async function smallRelay(
           resolve({
             status: headers[':status'] ?? 0,
             headers,
+            pause: () => void stream.pause(),
+            resume: () => void stream.resume(),
             close: () => stream.close(),
             async next() {
               for (;;) {
