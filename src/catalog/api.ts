@@ -20,9 +20,10 @@ import { mintInternalToken } from '../identity/internal-token.ts';
 import { findKey } from '../identity/store.ts';
 import { skipSpace, walkObject } from '../mcp/json.ts';
 import { decide } from '../policy/decide.ts';
-import type { NamespaceItem } from '../snapshot/snapshot.ts';
+import type { ItemKind, NamespaceItem } from '../snapshot/snapshot.ts';
+import { judgedName } from '../snapshot/view.ts';
 
-/** `tools`: what the upstreams offer, under the names that agents see, and calling one. */
+/** What the upstreams offer, under the names that agents see, and calling a tool. */
 export function toolsApi(context: AdminContext): Api {
   const api = newApi();
   const own = { tag: 'tools' };
@@ -38,16 +39,24 @@ export function toolsApi(context: AdminContext): Api {
       response: pageOf(toolSchema),
       refusals: [400, 404],
     },
-    async ({ query }) => {
-      const start = decodeCursor(query.cursor, isNumberPlace) ?? 0;
-      const tools = await select(context, query);
-      const end = start + query.limit;
-      return {
-        items: tools.slice(start, end).map(shown),
-        ...(end < tools.length && { nextCursor: encodeCursor(end) }),
-      };
-    },
+    async ({ query }) => page(await select(context, 'tools', query), query, shown),
   );
+
+  for (const { path, kind, what, schema } of OTHER_LISTS) {
+    endpoint(
+      api,
+      {
+        tag: 'catalog',
+        method: 'get',
+        path,
+        summary: `${what} of a namespace in the order in which agents get them; as one persona sees them, if named`,
+        query: z.strictObject({ ...pageQuery, ...selection }),
+        response: pageOf(schema),
+        refusals: [400, 404],
+      },
+      async ({ query }) => page(await select(context, kind, query), query, (item) => shownOther(kind, item)),
+    );
+  }
 
   endpoint(
     api,
@@ -62,7 +71,7 @@ export function toolsApi(context: AdminContext): Api {
     },
     async ({ query }) => {
       const words = query.q.toLowerCase().split(/\s+/).filter(Boolean);
-      const ranked = (await select(context, query))
+      const ranked = (await select(context, 'tools', query))
         .map((tool) => ({ tool, score: score(tool, words) }))
         .filter((entry) => entry.score > 0)
         .sort((a, b) => b.score - a.score);
@@ -106,7 +115,7 @@ export function toolsApi(context: AdminContext): Api {
     },
     async (request) => {
       const name = request.param('name');
-      const tool = (await select(context, request.query)).find(({ wireName }) => wireName === name);
+      const tool = (await select(context, 'tools', request.query)).find(({ wireName }) => wireName === name);
       if (tool === undefined) throw notFound('tool', name);
       return shown(tool);
     },
@@ -120,8 +129,22 @@ const selection = {
   persona: z.string().optional(),
 };
 
+function page<T>(
+  items: readonly NamespaceItem[],
+  query: { cursor?: string | undefined; limit: number },
+  show: (item: NamespaceItem) => T,
+) {
+  const start = decodeCursor(query.cursor, isNumberPlace) ?? 0;
+  const end = start + query.limit;
+  return {
+    items: items.slice(start, end).map(show),
+    ...(end < items.length && { nextCursor: encodeCursor(end) }),
+  };
+}
+
 async function select(
   context: AdminContext,
+  kind: ItemKind,
   wanted: { namespace: string; connection?: string | undefined; persona?: string | undefined },
 ): Promise<NamespaceItem[]> {
   const { tenant } = await compileWorld(context);
@@ -129,10 +152,10 @@ async function select(
   if (namespace === undefined) throw notFound('namespace', wanted.namespace);
   const persona = tenant.personas.find(({ name }) => name === wanted.persona);
   if (wanted.persona !== undefined && persona === undefined) throw notFound('persona', wanted.persona);
-  return [...namespace.tools.values()].filter(
-    ({ wireName, connection }) =>
-      (wanted.connection === undefined || connection.name === wanted.connection) &&
-      (persona === undefined || decide(persona, wireName, connection.name).allowed),
+  return [...namespace[kind].values()].filter(
+    (item) =>
+      (wanted.connection === undefined || item.connection.name === wanted.connection) &&
+      (persona === undefined || decide(persona, judgedName(kind, item), item.connection.name).allowed),
   );
 }
 
@@ -148,6 +171,15 @@ function score({ wireName, item: tool }: NamespaceItem, words: readonly string[]
 function shown({ wireName, connection, item: tool }: NamespaceItem) {
   const { name: _, ...definition } = JSON.parse(tool.definition) as Record<string, unknown>;
   return { name: wireName, connection: connection.name, upstreamName: tool.name, digest: tool.digest, ...definition };
+}
+
+/** Under the key by which a list of MCP has it; what the upstream calls it stands beside. */
+function shownOther(kind: Exclude<ItemKind, 'tools'>, { wireName, connection, item }: NamespaceItem) {
+  const definition = JSON.parse(item.definition) as Record<string, unknown>;
+  const origin = { connection: connection.name, digest: item.digest };
+  if (kind === 'prompts') return { ...definition, ...origin, name: wireName, upstreamName: item.name };
+  if (kind === 'resources') return { ...definition, ...origin, uri: wireName, upstreamUri: item.name };
+  return { ...definition, ...origin, uriTemplate: wireName, upstreamUriTemplate: item.name };
 }
 
 const callSchema = strict({
@@ -179,6 +211,31 @@ async function principal(context: AdminContext, as: z.output<typeof callSchema>[
   if (key === undefined) throw notFound('key', as.principal);
   return { subject: key.name, roles: key.roles };
 }
+
+const origin = { connection: z.string(), digest: z.string() };
+
+const OTHER_LISTS = [
+  {
+    path: '/prompts',
+    kind: 'prompts',
+    what: 'Prompts',
+    schema: z.looseObject({ name: z.string(), upstreamName: z.string(), ...origin }).openapi('Prompt'),
+  },
+  {
+    path: '/resources',
+    kind: 'resources',
+    what: 'Resources',
+    schema: z.looseObject({ uri: z.string(), upstreamUri: z.string(), ...origin }).openapi('Resource'),
+  },
+  {
+    path: '/resources/templates',
+    kind: 'templates',
+    what: 'Resource templates',
+    schema: z
+      .looseObject({ uriTemplate: z.string(), upstreamUriTemplate: z.string(), ...origin })
+      .openapi('ResourceTemplate'),
+  },
+] as const;
 
 const toolSchema = z
   .looseObject({

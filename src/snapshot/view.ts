@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { JsonError, stringAt, walkObject } from '../mcp/json.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
-import { decide } from '../policy/decide.ts';
+import { decide, resourceName } from '../policy/decide.ts';
 import type { ItemKind, Namespace, NamespaceItem, Persona, UriSpace } from './snapshot.ts';
 
 /** A page ends before it passes either. */
@@ -41,7 +41,7 @@ function entry<K, V>(map: { get(key: K): V | undefined; set(key: K, value: V): u
  * `connection__URI`, so that one list of patterns opens things of every kind.
  */
 export function judgedName(kind: ItemKind, { wireName, connection, item }: NamespaceItem): string {
-  return kind === 'tools' || kind === 'prompts' ? wireName : `${connection.name}__${item.name}`;
+  return kind === 'tools' || kind === 'prompts' ? wireName : resourceName(connection.name, item.name);
 }
 
 /** What a definition calls itself by, and what its list is called in a result. */

@@ -237,7 +237,10 @@ t.test('personas explain themselves', async (t) => {
   await plane.database.pool.query(
     `insert into catalog_items (kind, connection_id, position, name, definition, digest)
      select 'tools', id, 0, 'get_account', '{"name":"get_account","description":"Reads an account","inputSchema":{"type":"object"}}', 'd1' from connections where name = 'crm'
-     union all select 'tools', id, 1, 'delete_account', '{"name":"delete_account","inputSchema":{"type":"object"}}', 'd2' from connections where name = 'crm'`,
+     union all select 'tools', id, 1, 'delete_account', '{"name":"delete_account","inputSchema":{"type":"object"}}', 'd2' from connections where name = 'crm'
+     union all select 'prompts', id, 0, 'greet', '{"name":"greet","title":"Hello"}', 'd3' from connections where name = 'crm'
+     union all select 'resources', id, 0, 'file:///a', '{"uri":"file:///a","name":"a"}', 'd4' from connections where name = 'crm'
+     union all select 'templates', id, 0, 'memo://{id}', '{"uriTemplate":"memo://{id}","name":"m"}', 'd5' from connections where name = 'crm'`,
   );
   const ask = (principal: string, tool: string, more = '') =>
     call('GET', `/personas/explain?principal=${principal}&tool=${tool}${more}`);
@@ -288,6 +291,17 @@ t.test('personas explain themselves', async (t) => {
     inputSchema: {},
   });
   isProblem(t, await call('GET', '/tools/crm__none'), 404);
+  const of = { connection: 'crm', digest: /^d/ };
+  t.match((await call('GET', '/prompts')).body.items, [
+    { name: 'crm__greet', upstreamName: 'greet', title: 'Hello', ...of },
+  ]);
+  t.match((await call('GET', '/resources?persona=analyst')).body.items, [
+    { uri: 'crm+file:///a', upstreamUri: 'file:///a', name: 'a', ...of },
+  ]);
+  t.match((await call('GET', '/resources/templates')).body.items, [
+    { uriTemplate: 'crm+memo://{id}', upstreamUriTemplate: 'memo://{id}', ...of },
+  ]);
+  t.match((await call('GET', '/connections/crm/status')).body, { tools: 2, prompts: 1, resources: 1, templates: 1 });
   const { body } = await call('GET', '/tools?limit=1');
   t.equal((await call('GET', `/tools?limit=1&cursor=${body.nextCursor}`)).body.items[0].name, 'crm__delete_account');
   isProblem(t, await call('POST', '/tools/call', { name: 'crm__get_account' }), 502);
