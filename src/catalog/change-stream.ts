@@ -65,7 +65,7 @@ export async function followChanges(
   return 'ended';
 }
 
-/** The session is nobody's, though it speaks for all clients: what is asked on it is answered with nothing. */
+/** The session is nobody's, though it speaks for all clients: what is asked on it has no answer. */
 async function answerQuestion(
   connection: Connection,
   egress: Egress,
@@ -76,9 +76,7 @@ async function answerQuestion(
   const answer =
     question.method === 'ping'
       ? '"result":{}'
-      : question.method === 'roots/list'
-        ? '"result":{"roots":[]}'
-        : '"error":{"code":-32601,"message":"This session reads lists; there is no user behind it."}';
+      : '"error":{"code":-32601,"message":"This session reads lists; there is no user behind it."}';
   const body = Buffer.from(`{"jsonrpc":"2.0","id":${idText(question)},${answer}}`);
   const { sessionId, protocolVersion } = server;
   const deadline = startDeadline(ANSWER_TIMEOUT_MS, signal);

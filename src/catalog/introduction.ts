@@ -3,7 +3,7 @@
  * verdict on the era expires, and is doubted after every failure: servers are replaced under their URL.
  */
 import { ANY_CLIENT } from '../egress/any-client.ts';
-import type { Egress } from '../egress/egress.ts';
+import { type Egress, EgressError } from '../egress/egress.ts';
 import { probeEra } from '../egress/era-probe.ts';
 import { type Handshake, openSession, UpstreamError } from '../egress/upstream-client.ts';
 import type { Era } from '../mcp/revision.ts';
@@ -21,6 +21,14 @@ export interface Introduction extends Handshake {
   readonly eraCheckedAt: number | undefined;
   /** How long what it said may be kept, where it says so. Milliseconds. */
   readonly ttlMs: number | undefined;
+  /** How a modern server answers legacy clients, if it does. */
+  readonly legacy: LegacySide | undefined;
+}
+
+export interface LegacySide {
+  readonly protocolVersion: string;
+  /** It mints session ids. */
+  readonly hasSessions: boolean;
 }
 
 /** Throws EgressError or UpstreamError, and so do its methods. */
@@ -32,6 +40,8 @@ export class Acquaintance {
   private checkedAt: number | undefined;
   /** Open with a legacy upstream that mints ids. */
   private session: Handshake | undefined;
+  /** Of a modern server, and when that was found out. */
+  private legacySide: { readonly side: LegacySide | undefined; readonly at: number } | undefined;
 
   /** `now`: milliseconds since the epoch. */
   constructor(connection: Connection, egress: Egress, now: () => number = Date.now) {
@@ -71,7 +81,8 @@ export class Acquaintance {
     if (verdict.era === 'modern') {
       this.close();
       if ('refusal' in verdict) throw verdict.refusal;
-      return { ...verdict.discovery, era: 'modern', eraCheckedAt: this.checkedAt };
+      const legacy = await this.askLegacySide(signal);
+      return { ...verdict.discovery, era: 'modern', eraCheckedAt: this.checkedAt, legacy };
     }
     if (failure !== undefined) throw failure;
     return this.legacy(signal);
@@ -79,13 +90,14 @@ export class Acquaintance {
 
   /** The upstream has lost the session, or behaves as if: it may be another one by now. */
   forgetSession(): void {
-    this.session = undefined;
+    this.close();
     this.doubt();
   }
 
   /** Something went wrong: the next look finds out the era anew. */
   doubt(): void {
     this.checkedAt = undefined;
+    this.legacySide = undefined;
   }
 
   close(): void {
@@ -101,6 +113,21 @@ export class Acquaintance {
     const session = this.session ?? (await openSession(this.egress, this.connection, signal, DECLARED));
     // Without a session id there is nothing to keep: the next look begins anew and sees a changed server.
     if (session.sessionId !== undefined) this.session = session;
-    return { ...session, era: 'legacy', eraCheckedAt: this.checkedAt, ttlMs: undefined };
+    return { ...session, era: 'legacy', eraCheckedAt: this.checkedAt, ttlMs: undefined, legacy: undefined };
+  }
+
+  /** Many servers speak both eras: a legacy client is best served in its own. Asked as seldom as a legacy verdict is. */
+  private async askLegacySide(signal: AbortSignal): Promise<LegacySide | undefined> {
+    if (this.legacySide !== undefined && this.now() < this.legacySide.at + ERA_LIFETIME_MS) return this.legacySide.side;
+    let side: LegacySide | undefined;
+    try {
+      const session = await openSession(this.egress, this.connection, signal, DECLARED);
+      endSession(this.connection, this.egress, session);
+      side = { protocolVersion: session.protocolVersion, hasSessions: session.sessionId !== undefined };
+    } catch (error) {
+      if (!(error instanceof UpstreamError) && !(error instanceof EgressError)) throw error;
+    }
+    this.legacySide = { side, at: this.now() };
+    return side;
   }
 }

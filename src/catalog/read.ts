@@ -19,14 +19,14 @@ export interface CatalogResult extends Introduction {
 
 /**
  * All lists that the server has, at once. One that fails leaves the others; throws EgressError or UpstreamError if none
- * can be read. `isKept`: the session has been used before, so that an HTTP error may mean that it is gone.
+ * can be read. `last`: the session has been used before, with this fault: a new HTTP error may mean that it is gone.
  */
 export async function readCatalog(
   connection: Connection,
   egress: Egress,
   server: Introduction,
   signal: AbortSignal,
-  isKept: boolean,
+  last: { readonly fault: string | undefined } | undefined,
 ): Promise<CatalogResult> {
   const offered = KINDS.filter((kind) => server.capabilities[LISTS[kind].capability] !== undefined);
   const settled = await Promise.allSettled(offered.map((kind) => listItems(egress, connection, server, kind, signal)));
@@ -39,7 +39,9 @@ export async function readCatalog(
     else throw outcome.reason;
   }
   const [fault] = faults;
-  const isSessionLost = isKept && faults.some((one) => one instanceof UpstreamError && one.status >= 400);
+  const isSessionLost =
+    last !== undefined &&
+    faults.some((one) => one instanceof UpstreamError && one.status >= 400 && one.message !== last.fault);
   if (fault !== undefined && (read.size === 0 || isSessionLost)) throw fault;
 
   const excluded: string[] = [];

@@ -29,18 +29,19 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
     const changed = await client.query<{ changed: boolean }>(
       `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, last_success_at, server_name,
                                         server_version, protocol_version, has_sessions, capabilities, instructions, era,
-                                        era_checked_at, ttl_ms)
-       values ($1, $2, 'ready', $9, now(), now(), $3, $4, $5, $6, $7, $8, $10, $11, $12)
+                                        era_checked_at, ttl_ms, legacy_version)
+       values ($1, $2, 'ready', $9, now(), now(), $3, $4, $5, $6, $7, $8, $10, $11, $12, $14)
        on conflict (connection_id) do update set
          state = 'ready', last_error = excluded.last_error, last_attempt_at = now(), last_success_at = now(),
          server_name = excluded.server_name, server_version = excluded.server_version,
          protocol_version = excluded.protocol_version, has_sessions = excluded.has_sessions,
          capabilities = excluded.capabilities, instructions = excluded.instructions, era = excluded.era,
          era_checked_at = coalesce(excluded.era_checked_at, s.era_checked_at), ttl_ms = excluded.ttl_ms,
-         seq = case when $13 and (s.state, s.last_error, s.protocol_version, s.has_sessions, s.capabilities, s.instructions, s.era, s.ttl_ms)
+         legacy_version = excluded.legacy_version,
+         seq = case when $13 and (s.state, s.last_error, s.protocol_version, s.has_sessions, s.capabilities, s.instructions, s.era, s.ttl_ms, s.legacy_version)
                          is not distinct from
                          (excluded.state, excluded.last_error, excluded.protocol_version, excluded.has_sessions, excluded.capabilities,
-                          excluded.instructions, excluded.era, excluded.ttl_ms)
+                          excluded.instructions, excluded.era, excluded.ttl_ms, excluded.legacy_version)
                     then s.seq else excluded.seq end
        returning seq = currval('catalog_seq') as changed`,
       [
@@ -49,7 +50,7 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
         found.serverName ?? null,
         found.serverVersion ?? null,
         found.protocolVersion,
-        found.sessionId !== undefined,
+        found.era === 'legacy' ? found.sessionId !== undefined : found.legacy?.hasSessions === true,
         JSON.stringify(found.capabilities),
         found.instructions ?? null,
         found.fault?.replaceAll('\0', '').slice(0, 1000) ?? null,
@@ -57,6 +58,7 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
         found.eraCheckedAt === undefined ? null : new Date(found.eraCheckedAt),
         found.ttlMs ?? null,
         same,
+        (found.era === 'legacy' ? found.protocolVersion : found.legacy?.protocolVersion) ?? null,
       ],
     );
     if (changed.rows[0]?.changed === true)

@@ -48,7 +48,7 @@ export function watchConnection(connection: Connection, egress: Egress, sink: Wa
 export async function examine(connection: Connection, egress: Egress, signal: AbortSignal): Promise<CatalogResult> {
   const server = new Acquaintance(connection, egress);
   try {
-    return await readCatalog(connection, egress, await server.meet(signal), signal, false);
+    return await readCatalog(connection, egress, await server.meet(signal), signal, undefined);
   } finally {
     server.close();
   }
@@ -80,6 +80,8 @@ class Watcher implements Watch {
   private isChanged = false;
   private stream: ChangeStream | undefined;
   private reopenMs = FIRST_REOPEN_MS;
+  /** Why the last look that succeeded lacked a list. */
+  private lastFault: string | undefined;
   /** Excluded tools that were logged: once is enough. */
   private readonly toldOf = new Set<string>();
 
@@ -117,6 +119,7 @@ class Watcher implements Watch {
     try {
       const result = await this.look(deadline.signal);
       await sink.found(connection, result);
+      this.lastFault = result.fault;
       this.tell(result);
       this.retryMs = FIRST_RETRY_MS;
       this.openStream(result);
@@ -146,13 +149,15 @@ class Watcher implements Watch {
     const { connection, egress, server } = this;
     if (server.hasSession) {
       try {
-        return await readCatalog(connection, egress, await server.meet(signal), signal, server.hasSession);
+        const introduction = await server.meet(signal);
+        const last = server.hasSession ? { fault: this.lastFault } : undefined;
+        return await readCatalog(connection, egress, introduction, signal, last);
       } catch (error) {
         if (!(error instanceof UpstreamError)) throw error;
         server.forgetSession();
       }
     }
-    return readCatalog(connection, egress, await server.meet(signal), signal, false);
+    return readCatalog(connection, egress, await server.meet(signal), signal, undefined);
   }
 
   private tell({ excluded, fault }: CatalogResult): void {

@@ -8,6 +8,7 @@ import type { Answer, Exchange, StepResult, UpstreamCall } from '../exchange/exc
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { cancelUpstream } from '../routing/cancel.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import type { ProcessingRequest } from '../wire.ts';
 import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
@@ -86,7 +87,7 @@ export class Conversation {
     if (session === undefined || envelope?.kind !== 'request' || call.via === 'relay') return;
     this.landed = this.world.inFlight.add(session.id, idText(envelope), (reason) => {
       this.cancelled = true;
-      if (connection?.catalog.era === 'modern') this.abort();
+      if (connection !== undefined && eraTowards(connection, 'legacy') === 'modern') this.abort();
       else cancelUpstream(exchange, call, this.world, reason);
     });
   }

@@ -19,7 +19,7 @@ export async function tell(
 ): Promise<void> {
   await post(egress, connection, Buffer.from(message), {
     sessionId: session?.id,
-    protocolVersion: session?.protocolVersion ?? connection.catalog.protocolVersion,
+    protocolVersion: session?.protocolVersion ?? connection.catalog.legacyVersion,
     maxBytes: MAX_BYTES,
     signal,
   });

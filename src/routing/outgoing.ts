@@ -6,6 +6,7 @@ import { encodeHeaderValue } from '../mcp/header-value.ts';
 import { removeMembers, replaceMembers } from '../mcp/object-edit.ts';
 import { LATEST_MODERN, META } from '../mcp/revision.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import { paramHeaderValues } from './param-headers.ts';
 
@@ -27,7 +28,7 @@ export function outgoing(exchange: Exchange, connection: Connection, options: Ou
   if (envelope === undefined || target === undefined || body === undefined || client === undefined)
     throw new Error('outgoing before its steps');
   const { session, owner } = options;
-  const isModern = connection.catalog.era === 'modern';
+  const isModern = eraTowards(connection, client.era) === 'modern';
   // Callers that share an upstream session may use the same ids: each call gets its own.
   const isShared = session !== undefined && owner?.sessionId === null;
   const edits: Edit[] = [...target.edits];
@@ -99,8 +100,8 @@ export function upstreamHeaders(
     // Ours, not the client's: a charset of its choice would make the upstream read other words than we judged.
     ['content-type', 'application/json'],
   ];
-  const { era, protocolVersion } = connection.catalog;
-  const version = era === 'modern' ? LATEST_MODERN : (session?.protocolVersion ?? protocolVersion);
+  const era = eraTowards(connection, exchange.client?.era ?? 'legacy');
+  const version = era === 'modern' ? LATEST_MODERN : (session?.protocolVersion ?? connection.catalog.legacyVersion);
   if (version !== undefined) headers.push(['mcp-protocol-version', version]);
   if (session !== undefined) headers.push(['mcp-session-id', session.id]);
   if (era === 'modern') headers.push(...mirrored(exchange));

@@ -5,6 +5,7 @@ import { UpstreamError } from '../egress/upstream-client.ts';
 import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { ownerOf } from '../sessions/owner.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import { outgoing } from './outgoing.ts';
 import { relayCall, relayWork } from './to-relay.ts';
@@ -35,7 +36,8 @@ export function direct(exchange: Exchange, connection: Connection, world: World)
   const { client, principal, session } = exchange;
   if (client === undefined || principal === undefined) throw new Error('route before its client is known');
   const owner = ownerOf(connection, client, session, principal, exchange.at);
-  const acquired = world.upstreamSessions.acquire(connection, owner);
+  const era = eraTowards(connection, client.era);
+  const acquired = era === 'modern' ? undefined : world.upstreamSessions.acquire(connection, owner);
   const logLevel = session === undefined ? undefined : logLevelFor(connection, session.id, world);
   if (!(acquired instanceof Promise) && !(logLevel instanceof Promise)) {
     exchange.upstream = outgoing(exchange, connection, { session: acquired, owner, logLevel });
@@ -52,11 +54,11 @@ export function direct(exchange: Exchange, connection: Connection, world: World)
 
 /** What a modern upstream is told with each call of a legacy session, which said it once. */
 export function logLevelFor(
-  { catalog }: Connection,
+  connection: Connection,
   sessionId: string,
   world: World,
 ): string | undefined | Promise<string | undefined> {
-  return catalog.era === 'modern' && catalog.capabilities.logging !== undefined
+  return eraTowards(connection, 'legacy') === 'modern' && connection.catalog.capabilities.logging !== undefined
     ? world.logLevels.of(sessionId)
     : undefined;
 }

@@ -2,6 +2,7 @@
 import type { World } from '../data-plane/world.ts';
 import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { sealTicket, TICKET_HEADER, type Work } from '../relay/ticket.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import { RELAY_ROUTE } from '../snapshot/revision.ts';
 
 /** Requests in whose middle an upstream may ask the client something (MCP 2026-07-28, "Supported Requests" of MRTR). */
@@ -16,7 +17,7 @@ export function relayWork(
   if (question !== undefined) return 'answer';
   if (envelope?.method === 'subscriptions/listen') return 'listen';
   if (!world.relay || connection === undefined || client === undefined || envelope === undefined) return undefined;
-  const crossesEras = client.era !== connection.catalog.era;
+  const crossesEras = client.era !== eraTowards(connection, client.era);
   return crossesEras && client.capabilities.answers.size > 0 && ASKING.has(envelope.method) ? 'call' : undefined;
 }
 

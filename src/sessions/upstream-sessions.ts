@@ -138,8 +138,7 @@ export function createUpstreamSessions(options: {
       return cache.size;
     },
     acquire(connection, owner) {
-      const { era, hasSessions } = connection.catalog;
-      if (connection.session === 'stateless' || era === 'modern' || !hasSessions) return undefined;
+      if (connection.session === 'stateless' || !connection.catalog.hasSessions) return undefined;
       const key = keyOf(connection, owner);
       return cache.get(key) ?? single(connection, owner, key);
     },

@@ -5,6 +5,7 @@ import { type Answer, answerJson, type Exchange, refuse, type Step, type StepRes
 import { problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { forEachUpstream } from '../routing/client-message.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import { LOG_LEVELS } from '../translate/log-level.ts';
 import { setLevelMessage } from './wishes.ts';
 
@@ -52,7 +53,7 @@ async function subscription(exchange: Exchange, world: World): Promise<StepResul
   } else {
     await sessionStore.unsubscribe(session.id, connection.id, target.upstreamName);
   }
-  return connection.catalog.era === 'modern' ? empty(exchange) : undefined;
+  return eraTowards(connection, 'legacy') === 'modern' ? empty(exchange) : undefined;
 }
 
 const empty = ({ envelope }: Exchange): Answer =>

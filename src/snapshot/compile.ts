@@ -33,6 +33,7 @@ export const EMPTY_CATALOG: Catalog = {
   state: 'pending',
   lastError: undefined,
   era: 'legacy',
+  legacyVersion: undefined,
   hasSessions: false,
   protocolVersion: undefined,
   capabilities: {},

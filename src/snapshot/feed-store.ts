@@ -71,7 +71,7 @@ export async function catalogsSince(
   seq: number,
 ): Promise<{ changed: { connectionId: string; catalog: Catalog }[]; seq: number }> {
   const { rows } = await pool.query<StatusRow>(
-    `select connection_id, state, last_error, era, has_sessions, protocol_version, capabilities, instructions, ttl_ms, seq
+    `select connection_id, state, last_error, era, legacy_version, has_sessions, protocol_version, capabilities, instructions, ttl_ms, seq
      from catalog_status where seq > $1`,
     [seq],
   );
@@ -95,6 +95,7 @@ export async function catalogsSince(
         state: row.state,
         lastError: row.last_error ?? undefined,
         era: row.era,
+        legacyVersion: row.legacy_version ?? undefined,
         hasSessions: row.has_sessions,
         protocolVersion: row.protocol_version ?? undefined,
         capabilities: row.capabilities,
@@ -115,6 +116,7 @@ interface StatusRow {
   readonly state: Catalog['state'];
   readonly last_error: string | null;
   readonly era: Era;
+  readonly legacy_version: string | null;
   readonly has_sessions: boolean;
   readonly protocol_version: string | null;
   readonly capabilities: Record<string, unknown>;

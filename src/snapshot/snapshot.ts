@@ -64,9 +64,11 @@ export interface Injection {
 export interface Catalog {
   readonly state: 'pending' | 'ready' | 'unavailable' | 'disabled';
   readonly lastError: string | undefined;
-  /** Which family of revisions the upstream speaks, as last probed. */
+  /** Which family of revisions the upstream speaks, as last probed; the newer where it speaks both. */
   readonly era: Era;
-  /** It mints session ids (legacy only). */
+  /** What it answers to `initialize`; undefined: it speaks no legacy revision. */
+  readonly legacyVersion: string | undefined;
+  /** It mints session ids (for legacy clients). */
   readonly hasSessions: boolean;
   readonly protocolVersion: string | undefined;
   /** The upstream's `capabilities`, parsed. */

@@ -83,6 +83,7 @@ const END = Buffer.from(']');
 /** The definition as the upstream wrote it, with the name, and the URIs of its user interface, that the agent will use. */
 function renamed({ item, wireName, connection }: NamespaceItem, ownKey: string, uris: UriSpace): Buffer {
   const bytes = Buffer.from(item.definition);
+  if (item.name === wireName && uris.isIdentity) return bytes;
   const edits: Edit[] = [];
   walkObject(bytes, bytes.indexOf('{'), 1, (key, start, end) => {
     if (key === ownKey && item.name !== wireName) edits.push({ start, end, with: JSON.stringify(wireName) });

@@ -106,6 +106,7 @@ interface CatalogStatusTable {
   has_sessions: Generated<boolean>;
   era: Generated<Era>;
   era_checked_at: Date | null;
+  legacy_version: string | null;
   ttl_ms: number | null;
   capabilities: ColumnType<Record<string, unknown>, string | undefined, string>;
   instructions: string | null;

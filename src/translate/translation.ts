@@ -9,6 +9,7 @@ import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import type { Era } from '../mcp/revision.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
 import type { Handles } from '../sessions/handles.ts';
+import { eraTowards } from '../snapshot/era.ts';
 import { notificationEdits } from './ask.ts';
 import { errorEdits, isAboutHop, readError, URL_ELICITATION_REQUIRED } from './error.ts';
 import { isLoudEnough } from './log-level.ts';
@@ -50,7 +51,11 @@ export class Translation {
     const { client, connection, envelope, namespace, principal, session } = exchange;
     this.client = client?.era ?? 'legacy';
     this.isRelayed = call.via === 'relay';
-    this.upstream = this.isRelayed ? this.client : (connection?.catalog.era ?? 'legacy');
+    this.upstream = this.isRelayed
+      ? this.client
+      : connection === undefined
+        ? 'legacy'
+        : eraTowards(connection, this.client);
     this.method = envelope?.method ?? '';
     this.id = idText(envelope);
     this.upstreamId = call.mintedId ?? this.id;

@@ -15,6 +15,7 @@ const item = (name: string, more = '') => ({ name, definition: `{ "name":${JSON.
 
 const RESULT: CatalogResult = {
   era: 'modern',
+  legacy: undefined,
   eraCheckedAt: Date.parse('2026-08-01T00:00:00Z'),
   sessionId: undefined,
   protocolVersion: '2026-07-28',

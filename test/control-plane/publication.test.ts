@@ -202,6 +202,7 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     capabilities: {},
     instructions: undefined,
     era: 'legacy',
+    legacy: undefined,
     eraCheckedAt: undefined,
     ttlMs: undefined,
     lists: {

@@ -4,6 +4,7 @@ import type { Principal, Session, UpstreamSession } from '../../exchange/exchang
 import { clientCapabilities } from '../../mcp/capabilities.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import { decide, decideConnection, resourceName } from '../../policy/decide.ts';
+import { eraTowards } from '../../snapshot/era.ts';
 import type { Connection, Namespace, Persona } from '../../snapshot/snapshot.ts';
 import { unrelatedMessage } from '../../translate/unrelated.ts';
 import { followGet } from '../upstream/follow-get.ts';
@@ -156,7 +157,7 @@ export class Upstreams {
 
 /** A legacy one was asked when the client asked, and tells on its session's stream. */
 const subscribable = (connection: Connection): boolean =>
-  connection.catalog.era === 'modern' && tellsOfResources(connection);
+  eraTowards(connection, 'legacy') === 'modern' && tellsOfResources(connection);
 
 const resourceUpdated = (uri: string): Buffer =>
   Buffer.from(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":${JSON.stringify(uri)}}}`);

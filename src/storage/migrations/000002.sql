@@ -4,6 +4,8 @@ alter table catalog_status
   -- Which family of revisions the upstream speaks (MCP "Versioning"), and when that was last found out.
   add column era text not null default 'legacy' check (era in ('legacy', 'modern')),
   add column era_checked_at timestamptz,
+  -- What it answers to initialize; null: it has no such thing. A server of both eras is called by each client in its own.
+  add column legacy_version text,
   -- How long its lists may be kept, where it says so. Milliseconds.
   add column ttl_ms integer;
 
@@ -22,6 +24,8 @@ create table catalog_items (
 insert into catalog_items (connection_id, kind, position, name, definition, digest)
   select connection_id, 'tools', position, name, definition, digest from catalog_tools;
 drop table catalog_tools;
+
+update catalog_status set legacy_version = protocol_version;
 
 -- What a downstream session has asked for and every replica must know when it talks to an upstream on its behalf.
 create table session_log_levels (
