@@ -74,7 +74,7 @@ for (const era of ['legacy', 'modern'] as const) {
     const upstream = await startUpstream(t, { era, capabilities: ALL, pages: PAGES });
     upstream.habit = ({ method, id }, response) =>
       method === 'prompts/list' && reply(response, 200, rpcError(id, -32603));
-    const { found } = watch(t, upstream);
+    const { found, watching } = watch(t, upstream);
     const result = await eventually(() => found[0]);
     t.same(names(result), {
       tools: ['a', 'c', 'd'],
@@ -83,6 +83,13 @@ for (const era of ['legacy', 'modern'] as const) {
       templates: ['memo://{id}'],
     });
     t.match(result.fault, /^answered prompts\/list with an error/);
+    upstream.habit = ({ method, id }, response) =>
+      method === 'prompts/list' && reply(response, 400, rpcError(id, -32603));
+    for (let looks = 0; looks < 3; looks++) await watching.refresh();
+    t.ok(
+      upstream.methods().filter((method) => method === 'initialize').length <= 2,
+      'not for ever the session’s fault',
+    );
   });
 
   t.test(`changes told are looked for: ${era}`, async (t) => {
@@ -148,7 +155,7 @@ t.test('lists are asked for in the name of clients that can do anything, whose q
   });
   t.match(answers, [
     { id: 0, result: {}, headers: { 'mcp-session-id': 's1' } },
-    { id: 1, result: { roots: [] } },
+    { id: 1, error: { code: -32601 } },
     { id: 2, error: { code: -32601 } },
   ]);
 });
