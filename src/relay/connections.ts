@@ -8,6 +8,8 @@ import { createServer, type Http2Server, type ServerHttp2Session, type ServerHtt
 
 /** Together with the streams that may be open on one connection (xds/bootstrap.ts: 500) below nghttp2's 1000. */
 const MAX_RESETS = 400;
+/** Bytes. */
+const CONNECTION_WINDOW = 16 << 20;
 /** RFC 9113 §6.8: a first GOAWAY with the highest id retires a connection without refusing what is under way. */
 const NO_LAST_STREAM = 2 ** 31 - 1;
 
@@ -23,7 +25,11 @@ export function createRelayListener(): Http2Server {
       initialWindowSize: 262_144,
     },
   });
-  server.on('session', retireInTime);
+  server.on('session', (session) => {
+    // What clients send, all of them together.
+    session.setLocalWindowSize(CONNECTION_WINDOW);
+    retireInTime(session);
+  });
   return server;
 }
 

@@ -66,7 +66,7 @@ export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): ob
         { ...cluster('sallyport_xds', [sockets.xds]), ...overHttp2 },
         { ...cluster(PROCESSOR_CLUSTER, indexes.map(sockets.processor)), ...overHttp2, ...watched },
         { ...cluster(EDGE_CLUSTER, indexes.map(sockets.edge)), ...overHttp1, ...watched },
-        { ...cluster(RELAY_CLUSTER, [sockets.relay(0)]), ...streamsOverHttp2, ...watched },
+        { ...cluster(RELAY_CLUSTER, [sockets.relay(0)]), ...streamsOverHttp2, ...checked },
       ],
     },
   };
@@ -99,9 +99,18 @@ const protocol = (options: object) => ({
 });
 
 const overHttp2 = protocol({ explicit_http_config: { http2_protocol_options: {} } });
-// Ten thousand idle streams as HTTP/1.1 would cost Envoy as many sockets again. See relay/connections.ts for the number.
+/**
+ * Ten thousand idle streams as HTTP/1.1 would cost Envoy as many sockets again. What 500 is for: relay/connections.ts. A client
+ * that stops reading holds back its own window, and all 500 of them together no other stream of the connection.
+ */
 const streamsOverHttp2 = protocol({
-  explicit_http_config: { http2_protocol_options: { max_concurrent_streams: 500 } },
+  explicit_http_config: {
+    http2_protocol_options: {
+      max_concurrent_streams: 500,
+      initial_stream_window_size: 65_536,
+      initial_connection_window_size: 500 * 65_536,
+    },
+  },
 });
 // Closed before Node's own keep-alive limit (5 s) can close it under a request.
 const overHttp1 = protocol({
@@ -109,11 +118,8 @@ const overHttp1 = protocol({
   explicit_http_config: { http_protocol_options: {} },
 });
 
-/**
- * Envoy does not repeat an ext_proc stream at another worker, so a dead one has to leave the rotation: at the first
- * refused connection, and by the check that also brings it back. A stream of an open SSE answer counts as a request.
- */
-const watched = {
+/** What is alive is found out by connecting. There are as many requests at a time as there are clients. */
+const checked = {
   lb_policy: 'ROUND_ROBIN',
   common_lb_config: { healthy_panic_threshold: { value: 0 } },
   health_checks: [
@@ -126,6 +132,18 @@ const watched = {
       tcp_health_check: {},
     },
   ],
+  circuit_breakers: {
+    thresholds: [{ max_connections: 100_000, max_pending_requests: 100_000, max_requests: 100_000, max_retries: 100 }],
+  },
+};
+
+/**
+ * Envoy does not repeat an ext_proc stream at another worker, so a dead one has to leave the rotation: at the first
+ * refused connection, and by the check that also brings it back. A stream of an open SSE answer counts as a request.
+ * Not for the relay: when it cuts the stream of a client that does not read, Envoy takes that for a failure too.
+ */
+const watched = {
+  ...checked,
   outlier_detection: {
     split_external_local_origin_errors: true,
     consecutive_local_origin_failure: 1,
@@ -137,8 +155,5 @@ const watched = {
     base_ejection_time: '0.5s',
     max_ejection_time: '2s',
     max_ejection_percent: 100,
-  },
-  circuit_breakers: {
-    thresholds: [{ max_connections: 100_000, max_pending_requests: 100_000, max_requests: 100_000, max_retries: 100 }],
   },
 };

@@ -59,6 +59,11 @@ function straight(name: string, method: string, regex: string): object {
       },
       // No rules: the gate, which waits for the processor's decision, is off.
       'envoy.filters.http.rbac': { '@type': typeUrl('envoy.extensions.filters.http.rbac.v3.RBACPerRoute') },
+      // Where no processor sees Envoy's own replies, their mark would reach the client.
+      'envoy.filters.http.header_mutation': {
+        '@type': typeUrl('envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute'),
+        mutations: { response_mutations: [{ remove_on_match: { key_matcher: { exact: LOCAL_REPLY_HEADER } } }] },
+      },
     },
   };
 }
