@@ -107,6 +107,7 @@ function status(row: { readonly config: ConnectionConfig }, found: StatusRow | u
     ...(found?.server_name && { serverName: found.server_name }),
     ...(found?.server_version && { serverVersion: found.server_version }),
     ...(found?.protocol_version && { era: found.era, protocolVersion: found.protocol_version }),
+    ...(found?.era === 'modern' && found.legacy_version && { legacyVersion: found.legacy_version }),
     ...(found?.era_checked_at && { eraCheckedAt: found.era_checked_at.toISOString() }),
     ...(found && { hasSessions: found.has_sessions }),
   };
@@ -128,6 +129,7 @@ const statusSchema = z
     serverVersion: z.string().optional(),
     era: z.enum(['legacy', 'modern']).optional(),
     eraCheckedAt: z.string().optional(),
+    legacyVersion: z.string().optional(),
     protocolVersion: z.string().optional(),
     hasSessions: z.boolean().optional(),
   })
