@@ -53,3 +53,6 @@ export function responseHeadersToRemove(headers: HeaderMap): string[] {
   for (const name of headers.keys()) if (!name.startsWith(':') && !KEPT_RESPONSE.has(name)) removed.push(name);
   return removed;
 }
+
+export const isEventStream = (headers: HeaderMap): boolean =>
+  /^text\/event-stream\s*(?:;|$)/i.test(headers.get('content-type') ?? '');

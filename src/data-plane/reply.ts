@@ -4,7 +4,7 @@ import { type Problem, problemBody } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { EDGE_ROUTE, ROUTE_HEADER } from '../snapshot/revision.ts';
 import { BodySendMode, encodeProcessingResponse, HeaderSendMode, type ProcessingResponse, struct } from '../wire.ts';
-import { type HeaderMap, headersToRemove, isEnvoys, responseHeadersToRemove } from './headers.ts';
+import { type HeaderMap, headersToRemove, isEnvoys, isEventStream, responseHeadersToRemove } from './headers.ts';
 
 /** Says which answer is meant, on the way to the edge service. */
 export const ANSWER_HEADER = 'x-sallyport-answer';
@@ -135,16 +135,20 @@ export function continueResponse(
   status?: number,
 ): ProcessingResponse {
   const remove = responseHeadersToRemove(headers);
+  const set = status !== undefined ? ourJson(status) : isEventStream(headers) ? [UNBUFFERED] : [];
   const mutation = {
     ...(remove.length === 0 ? {} : { remove_headers: remove }),
-    ...(status === undefined ? {} : { set_headers: ourJson(status) }),
+    ...(set.length === 0 ? {} : { set_headers: set }),
   };
   const mode = body === 'buffered' ? BUFFERED : body === 'streamed' ? FULL_DUPLEX : undefined;
   return {
-    response_headers: { response: remove.length === 0 && status === undefined ? {} : { header_mutation: mutation } },
+    response_headers: { response: remove.length === 0 && set.length === 0 ? {} : { header_mutation: mutation } },
     ...(mode === undefined ? {} : { mode_override: { response_header_mode: HeaderSendMode.SEND, ...mode } }),
   };
 }
+
+/** Tells proxies before us to pass events on as they come (MCP 2026-07-28, Streamable HTTP, "Receiving Messages"). */
+const UNBUFFERED = setHeader('x-accel-buffering', 'no');
 
 const BUFFERED = { response_body_mode: BodySendMode.BUFFERED } as const;
 const ourJson = (status: number): SetHeader[] => [

@@ -9,10 +9,10 @@ import { type Repeated, repeatCall } from '../routing/repeat.ts';
 import { LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
-import type { HeaderMap } from './headers.ts';
+import { type HeaderMap, isEventStream } from './headers.ts';
 import * as reply from './reply.ts';
 import { Restoration, type Restored } from './restoration.ts';
-import { isEventStream, upstreamProblem } from './upstream-problem.ts';
+import { upstreamProblem } from './upstream-problem.ts';
 import type { World } from './world.ts';
 
 /** JSON up to this size is seen whole before it goes on; more is passed on as it comes. */

@@ -1,7 +1,7 @@
 /** Why an upstream's answer, or Envoy's in its place, cannot be given to the caller, in words that help. */
 import { type Problem, problems } from '../exchange/problem.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
-import type { HeaderMap } from './headers.ts';
+import { type HeaderMap, isEventStream } from './headers.ts';
 
 /** From the response headers alone; undefined when the answer can be read. `local`: Envoy's flags and details. */
 export function upstreamProblem(
@@ -29,9 +29,6 @@ export function upstreamProblem(
 
 export const isJson = (headers: HeaderMap): boolean =>
   /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
-
-export const isEventStream = (headers: HeaderMap): boolean =>
-  /^text\/event-stream\s*(?:;|$)/i.test(headers.get('content-type') ?? '');
 
 /** What Envoy's flags mean for a caller (docs: "response flags"). */
 function localProblem(connection: Connection, status: number, local: string): Problem {

@@ -21,7 +21,7 @@ function twoEras(): Stage {
     templates: [{ name: 'file:///{x}' }],
   };
   return stage({
-    files: catalog(kinds, { era: 'modern', protocolVersion: '2026-07-28' }),
+    files: catalog(kinds, { era: 'modern', protocolVersion: '2026-07-28', legacyVersion: undefined }),
     crm: catalog(kinds),
   });
 }

@@ -55,6 +55,7 @@ export const tools = (names: readonly string[]): Catalog => ({
   ...EMPTY_CATALOG,
   state: 'ready',
   protocolVersion: '2025-11-25',
+  legacyVersion: '2025-11-25',
   tools: names.map((name) => ({
     name,
     definition: JSON.stringify({ name, inputSchema: { type: 'object' } }),
@@ -84,6 +85,7 @@ export function catalog(
     ...EMPTY_CATALOG,
     state: 'ready',
     protocolVersion: '2025-11-25',
+    legacyVersion: '2025-11-25',
     capabilities: { tools: {}, prompts: {}, resources: { subscribe: true }, completions: {}, logging: {} },
     tools: items('tools'),
     prompts: items('prompts'),

@@ -85,7 +85,7 @@ export async function startLegacy(t: Test, options: LegacyOptions = {}): Promise
       call.response.writeHead(202).end();
     } else if (message.id === undefined) call.response.writeHead(202).end();
     else {
-      if (sse) call.raw(': here it comes\n\n');
+      if (sse && message.method !== 'initialize') call.raw(': here it comes\n\n');
       request(call, message, session);
     }
   }
