@@ -2,6 +2,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { createEgress } from '../../src/egress/egress.ts';
+import { EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 
 t.test('streams take no socket from calls', async (t) => {
   const streams = new Set<ServerResponse>();
@@ -19,7 +20,7 @@ t.test('streams take no socket from calls', async (t) => {
     server.close();
   });
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
-  const connection = { route: 'default/c', url, path: '/mcp' };
+  const connection = { tenant: 'default', name: 'c', route: 'default/c', url, path: '/mcp', catalog: EMPTY_CATALOG };
   const signal = AbortSignal.timeout(10_000);
   const headers = { accept: 'text/event-stream' };
   const open = await Promise.all(
