@@ -255,6 +255,7 @@ function snapshotOf({ url, era, timeoutMs = 5000, hasSessions = era === 'legacy'
           state: 'ready' as const,
           era,
           hasSessions,
+          legacyVersion: era === 'legacy' ? '2025-11-25' : undefined,
           protocolVersion: era === 'modern' ? '2026-07-28' : '2025-11-25',
           tools: ['echo', 'held', 'forbidden'].map(item),
           prompts: ['held-prompt'].map(item),

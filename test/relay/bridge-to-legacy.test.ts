@@ -187,15 +187,16 @@ t.test('progress and log messages of a call that goes on reach the request that 
 
 t.test('pings are answered, and what the client did not declare is refused', async (t) => {
   const { up, s } = await setUp(t);
-  const client = s.client({ capabilities: '{"elicitation":{}}' });
+  const client = s.client({ capabilities: '{"elicitation":{},"sampling":{}}' });
   const answer = call(client);
   const held = await up.nextCall();
   ask(held, 'ping-1', 'ping', undefined);
-  ask(held, 'samp', 'sampling/createMessage', {});
+  ask(held, 'samp', 'sampling/createMessage', { tools: [] });
+  ask(held, 'roots', 'roots/list', {});
   ask(held, 'url', 'elicitation/create', { mode: 'url', url: 'https://example.com' });
   ask(held, 'odd', 'tools/list', {});
   t.match(await up.answerTo('ping-1'), { result: {} });
-  for (const id of ['samp', 'url', 'odd']) t.match(await up.answerTo(id), { error: { code: -32601 } });
+  for (const id of ['samp', 'roots', 'url', 'odd']) t.match(await up.answerTo(id), { error: { code: -32601 } });
   held.result(text('alone'));
   t.match(await last(answer), { result: text('alone') });
 });

@@ -54,11 +54,4 @@ export const bridgeProblems = {
       true,
       'no input in time',
     ),
-  modernParams: (name: string) =>
-    define(
-      'bad_params',
-      PARAMS,
-      `Invalid params: ${name} belongs to MCP 2026-07-28, which this session does not speak.`,
-      false,
-    ),
 } as const;

@@ -45,7 +45,8 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
     if (problem !== undefined || connection === undefined || envelope === undefined) {
       return answering().refuse(problem ?? problems.relayAway());
     }
-    if (connection.catalog.era === 'modern') {
+    // Only what crosses the eras comes here.
+    if (exchange.client?.era === 'legacy') {
       return callModern(exchange, connection, answering(), questions, world);
     }
     const serving = (): Serving => ({ exchange, reply: answering(), parked, world });
@@ -89,7 +90,7 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
   async function pass(relayId: string, { request, body, response, world }: Passed): Promise<boolean> {
     if (request.headers[FORWARDED_HEADER] !== undefined) return false;
     const address = await world.store.addressOf(relayId);
-    return address !== undefined && peers.pass(address, request, body, response);
+    return address !== undefined && (await peers.pass(address, request, body, response)) === 'passed';
   }
 
   return {

@@ -1,6 +1,8 @@
 /** `InputRequiredResult` and what answers it (MCP 2026-07-28, "Multi Round-Trip Requests"), as places in bytes. */
+import type { ClientCapabilities } from '../../mcp/capabilities.ts';
 import type { Envelope } from '../../mcp/envelope.ts';
 import { JsonError, type Span, stringAt, walkObject } from '../../mcp/json.ts';
+import { mayBePut } from '../../translate/ask.ts';
 import { member } from '../../translate/member.ts';
 
 /** One thing that a server asks of the client. */
@@ -54,6 +56,14 @@ function readRequests(bytes: Buffer, asked: Span): InputRequest[] | undefined {
     });
   });
   return isSound && requests.length <= MAX_REQUESTS ? requests : undefined;
+}
+
+/** Whether the client has declared that it takes this request, with all that is in it. */
+export function mayBeMade({ method, params }: InputRequest, client: ClientCapabilities): boolean {
+  const bytes = params ?? Buffer.alloc(0);
+  const span = params === undefined ? undefined : { start: 0, end: params.length };
+  const rest = { kind: 'message', id: undefined, outcome: undefined, isError: false } as const;
+  return mayBePut({ bytes, method, params: span, ...rest }, client);
 }
 
 /** `mode` of an elicitation's params. */

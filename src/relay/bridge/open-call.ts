@@ -12,6 +12,7 @@ import { cancelUpstream } from '../../routing/cancel.ts';
 import { type OutgoingOptions, outgoing, upstreamHeaders } from '../../routing/outgoing.ts';
 import { upstreamProblem } from '../../routing/route.ts';
 import { ownerOf } from '../../sessions/owner.ts';
+import { eraTowards } from '../../snapshot/era.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import type { RelayWorld } from '../world.ts';
 import {
@@ -80,7 +81,8 @@ async function open(
   const { client, principal, session: downstream } = exchange;
   if (client === undefined || principal === undefined) throw new Error('a call before its client is known');
   const owner = ownerOf(connection, client, downstream, principal, exchange.at);
-  let session = await world.upstreamSessions.acquire(connection, owner);
+  const isModern = eraTowards(connection, client.era) === 'modern';
+  let session = isModern ? undefined : await world.upstreamSessions.acquire(connection, owner);
   for (let isFirst = true; ; isFirst = false) {
     const call = outgoing(exchange, connection, { ...options, session, owner });
     const { path, body } = call;

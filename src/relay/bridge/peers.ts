@@ -12,33 +12,58 @@ const IDLE_MS = 30_000;
 export const FORWARDED_HEADER = 'x-sallyport-forwarded';
 const PASSED = [TICKET_HEADER, 'content-type', 'accept', 'x-request-id', 'traceparent', 'tracestate'];
 
+/** Of one connection (RFC 9110 §7.6.1), or made for each. */
+const ONE_HOP = new Set([
+  ':method',
+  ':path',
+  ':scheme',
+  ':authority',
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'te',
+]);
+
+/** `unreached`: nothing was done there. `lost`: it was asked, and has not answered. */
+export type Passed = 'passed' | 'unreached' | 'lost';
+
 export class Peers {
   private readonly sessions = new Map<string, ClientHttp2Session>();
 
   /**
-   * Answers with what the relay at `address` (`unix:PATH`, `HOST:PORT`) says. false: it cannot be reached, and nothing has
-   * been answered. A client that goes away ends the request there too.
+   * Answers with what the relay at `address` (`unix:PATH`, `HOST:PORT`) says. A client that goes away ends the request there
+   * too. `all`: every header of the request goes with it, not only those of a ticket's work.
    */
-  pass(address: string, request: RelayRequest, body: Buffer, response: RelayResponse): Promise<boolean> {
+  pass(
+    address: string,
+    request: RelayRequest,
+    body: Buffer,
+    response: RelayResponse,
+    { all = false }: { readonly all?: boolean } = {},
+  ): Promise<Passed> {
     const headers = Object.fromEntries(
-      PASSED.flatMap((name) => {
+      (all ? Object.keys(request.headers).filter((name) => !ONE_HOP.has(name)) : PASSED).flatMap((name) => {
         const value = request.headers[name];
         return value === undefined ? [] : [[name, value]];
       }),
     );
+    let wasReached = false;
     return new Promise((resolve) => {
       const onward = this.sessionTo(address).request({
-        ':method': 'POST',
-        ':path': '/relay',
-        [FORWARDED_HEADER]: '1',
         ...headers,
+        ':method': request.method,
+        ':path': request.url,
+        [FORWARDED_HEADER]: '1',
       });
       const late = setTimeout(() => onward.close(constants.NGHTTP2_CANCEL), CONNECT_MS);
-      const connected = (): void => clearTimeout(late);
+      const connected = (): void => {
+        wasReached = true;
+        clearTimeout(late);
+      };
       if (onward.session?.connecting === false) connected();
       else onward.session?.once('connect', connected);
       onward.on('response', (head) => {
-        resolve(true);
+        resolve('passed');
         if (response.stream.destroyed) return;
         response.writeHead(head[':status'] ?? 502, withoutPseudo(head));
         onward.pipe(response);
@@ -46,7 +71,7 @@ export class Peers {
       onward.on('error', () => {});
       onward.on('close', () => {
         clearTimeout(late);
-        resolve(false);
+        resolve(wasReached ? 'lost' : 'unreached');
         // Broken off there, it must not look complete here.
         if (onward.rstCode !== 0 && !response.stream.destroyed && response.headersSent) {
           response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);

@@ -4,6 +4,7 @@ import { type Problem, problems } from '../../exchange/problem.ts';
 import { clientCapabilities } from '../../mcp/capabilities.ts';
 import { parse } from '../../routing/parse.ts';
 import { authorise, resolveTarget } from '../../routing/resolve/resolve.ts';
+import { eraTowards } from '../../snapshot/era.ts';
 import type { Connection, Snapshot } from '../../snapshot/snapshot.ts';
 import { exchangeOf } from '../arrival.ts';
 import type { Ticket } from '../ticket.ts';
@@ -59,7 +60,10 @@ export function restoreExchange(
 
 function problemWith({ client }: Exchange, ticket: Ticket, connection: Connection | undefined): Problem | undefined {
   // Its owner or its owner's era has changed in between: asked again, the request takes another way.
-  if (connection?.name !== ticket.connection || connection?.catalog.era === client?.era) return problems.relayAway();
-  const fault = connection?.injection.fault;
-  return connection !== undefined && fault !== undefined ? problems.credentialFault(connection.name, fault) : undefined;
+  if (connection === undefined || client === undefined || connection.name !== ticket.connection) {
+    return problems.relayAway();
+  }
+  if (eraTowards(connection, client.era) === client.era) return problems.relayAway();
+  const { fault } = connection.injection;
+  return fault === undefined ? undefined : problems.credentialFault(connection.name, fault);
 }

@@ -5,11 +5,10 @@
 import { startDeadline } from '../../egress/deadline.ts';
 import type { Exchange } from '../../exchange/exchange.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
-import { mayBeAsked } from '../../mcp/capabilities.ts';
 import { idText } from '../../mcp/envelope.ts';
 import type { ResponseEnvelope } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
-import { modeOf, refusalOf } from '../../translate/ask.ts';
+import { mayBePut, refusalOf } from '../../translate/ask.ts';
 import { member } from '../../translate/member.ts';
 import { Translation } from '../../translate/translation.ts';
 import type { RelayWorld } from '../world.ts';
@@ -123,8 +122,7 @@ async function read(call: WaitingCall, serving: Serving, signal: AbortSignal): P
 function take(call: WaitingCall, { client }: Exchange, message: ResponseEnvelope, id: string, method: string): boolean {
   if (method === 'ping') return call.reply(`{"jsonrpc":"2.0","id":${id},"result":{}}`);
   const { bytes, params } = message;
-  if (client === undefined || !mayBeAsked(client.capabilities, method, modeOf(message)))
-    return call.reply(refusalOf(id));
+  if (client === undefined || !mayBePut(message, client.capabilities)) return call.reply(refusalOf(id));
   if (params !== undefined && params.end - params.start > MAX_ASK_BYTES) return call.reply(tooLarge(id));
   return call.ask(id, method, params && Buffer.from(bytes.subarray(params.start, params.end)));
 }

@@ -5,17 +5,15 @@
 import { startDeadline } from '../../egress/deadline.ts';
 import type { Exchange, Session } from '../../exchange/exchange.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
-import { mayBeAsked } from '../../mcp/capabilities.ts';
 import { idText } from '../../mcp/envelope.ts';
 import type { ResponseEnvelope } from '../../mcp/response.ts';
 import { logLevelFor } from '../../routing/route.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
-import { member } from '../../translate/member.ts';
 import { Translation } from '../../translate/translation.ts';
 import type { RelayWorld } from '../world.ts';
 import { askClient } from './ask-client.ts';
 import { bridgeProblems } from './bridge-problems.ts';
-import { type InputRequired, modeIn, readInputRequired, retryMembers } from './input-required.ts';
+import { type InputRequired, mayBeMade, readInputRequired, retryMembers } from './input-required.ts';
 import { failedCall, type OpenedCall, openCall } from './open-call.ts';
 import type { Questions } from './questions.ts';
 import type { Reply } from './reply.ts';
@@ -50,11 +48,7 @@ export async function callModern(
   reply.gone.addEventListener('abort', end, { once: true });
   const landed = world.inFlight.add(session.id, idText(envelope), end);
   try {
-    const foreign = foreignMember(exchange);
-    const outcome =
-      foreign === undefined
-        ? await rounds({ exchange, connection, session, reply, questions, world, ended: ended.signal })
-        : bridgeProblems.modernParams(foreign);
+    const outcome = await rounds({ exchange, connection, session, reply, questions, world, ended: ended.signal });
     if (Buffer.isBuffer(outcome)) reply.finish(outcome);
     else reply.refuse(outcome);
   } catch (error) {
@@ -63,13 +57,6 @@ export async function callModern(
   } finally {
     landed();
   }
-}
-
-/** What only a retry of the newer revision has must not meet what is put there for the upstream. */
-function foreignMember({ envelope }: Exchange): string | undefined {
-  const { params, bytes } = envelope ?? {};
-  if (params === undefined || bytes === undefined) return undefined;
-  return ['inputResponses', 'requestState'].find((name) => member(bytes, params, name) !== undefined);
 }
 
 /** Resolves with the answer's bytes; rejects when the client has ended the call. */
@@ -99,9 +86,7 @@ async function answersTo(
   const { exchange, connection, ended } = bridged;
   if (requests.length === 0) return new Map();
   const capabilities = exchange.client?.capabilities;
-  const foreign = requests.find(
-    ({ method, params }) => capabilities === undefined || !mayBeAsked(capabilities, method, modeIn(params)),
-  );
+  const foreign = requests.find((request) => capabilities === undefined || !mayBeMade(request, capabilities));
   if (foreign !== undefined) return problems.needsInput(connection.name, foreign.method.slice(0, 60));
   try {
     return await askClient(requests, { ...bridged, connection: connection.name }, signal);
