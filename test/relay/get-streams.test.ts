@@ -203,7 +203,11 @@ t.test('event streams of legacy clients', async (t) => {
     t.same((await stream.next())?.message.params, { uri: modernUri });
     t.same((await client.request('resources/unsubscribe', { uri: modernUri })).json.result, {});
     await listener.closed;
-    t.same(modern.faults, []);
+    t.same(
+      modern.faults.filter((fault) => !fault.startsWith('initialize:')),
+      [],
+      'but for the question which eras it has',
+    );
   });
 
   t.test('several streams of one session: each message goes to the newest alone', async (t) => {
