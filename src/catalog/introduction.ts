@@ -1,22 +1,27 @@
 /**
- * What the catalog knows of an upstream before it asks for lists: which era it speaks, and what it says of itself. A
- * verdict on the era expires, and is doubted after every failure: servers are replaced under their URL.
+ * What the catalog knows of an upstream before it asks for lists: which era it speaks, over which transport, and what it
+ * says of itself. A verdict on the era expires, and is doubted after every failure: servers are replaced under their URL.
  */
 import { ANY_CLIENT } from '../egress/any-client.ts';
 import { type Egress, EgressError } from '../egress/egress.ts';
 import { probeEra } from '../egress/era-probe.ts';
+import { speaksSse } from '../egress/sse-probe.ts';
 import { type Handshake, openSession, UpstreamError } from '../egress/upstream-client.ts';
 import type { Era } from '../mcp/revision.ts';
-import type { Connection } from '../snapshot/snapshot.ts';
+import type { Connection, Transport } from '../snapshot/snapshot.ts';
 import { endSession } from './session.ts';
 
 /** A legacy verdict is believed for so long; a modern server proves itself with every look. Milliseconds. */
 const ERA_LIFETIME_MS = 10 * 60_000;
 
+/** What a server without streamable HTTP says to a POST (MCP 2025-11-25 transports, "Backwards Compatibility"). */
+const NO_STREAMABLE_HTTP: readonly number[] = [400, 404, 405];
+
 const DECLARED = { capabilities: JSON.stringify(ANY_CLIENT) };
 
 export interface Introduction extends Handshake {
   readonly era: Era;
+  readonly transport: Transport;
   /** When the era was found out. Milliseconds since the epoch; undefined: the server did not say, it is as before. */
   readonly eraCheckedAt: number | undefined;
   /** How long what it said may be kept, where it says so. Milliseconds. */
@@ -33,10 +38,12 @@ export interface LegacySide {
 
 /** Throws EgressError or UpstreamError, and so do its methods. */
 export class Acquaintance {
+  /** As it is asked over streamable HTTP. */
   private readonly connection: Connection;
   private readonly egress: Egress;
   private readonly now: () => number;
   private knownEra: Era;
+  private knownTransport: Transport;
   private checkedAt: number | undefined;
   /** Open with a legacy upstream that mints ids. */
   private session: Handshake | undefined;
@@ -45,7 +52,7 @@ export class Acquaintance {
 
   /** `now`: milliseconds since the epoch. */
   constructor(connection: Connection, egress: Egress, now: () => number = Date.now) {
-    this.connection = connection;
+    this.connection = over(connection, 'http');
     this.egress = egress;
     this.now = now;
     this.knownEra = connection.catalog.era;
@@ -58,6 +65,15 @@ export class Acquaintance {
   get hasSession(): boolean {
     return this.session !== undefined;
   }
+  get transport(): Transport {
+    return this.knownTransport;
+  }
+
+  /** The connection over the transport that was found. */
+  get reached(): Connection {
+    return over(this.connection, this.knownTransport);
+  }
+
 
   /** On the session that is open, if it is a legacy one's and the verdict stands. */
   async meet(signal: AbortSignal): Promise<Introduction> {
@@ -83,9 +99,11 @@ export class Acquaintance {
       if ('refusal' in verdict) throw verdict.refusal;
       const legacy = await this.askLegacySide(signal);
       return { ...verdict.discovery, era: 'modern', eraCheckedAt: this.checkedAt, legacy };
+      this.knownTransport = 'http';
     }
-    if (failure !== undefined) throw failure;
-    return this.legacy(signal);
+    // The same again, unless it may speak over another transport by now.
+    if (failure !== undefined && this.knownTransport === 'http' && !isNoStreamableHttp(failure)) throw failure;
+    return this.legacy(signal, this.session ?? (await this.discover(signal)));
   }
 
   /** The upstream has lost the session, or behaves as if: it may be another one by now. */
@@ -101,7 +119,7 @@ export class Acquaintance {
   }
 
   close(): void {
-    if (this.session !== undefined) endSession(this.connection, this.egress, this.session);
+    if (this.session !== undefined) endSession(this.reached, this.egress, this.session);
     this.session = undefined;
   }
 
@@ -109,16 +127,38 @@ export class Acquaintance {
     return this.checkedAt !== undefined && this.now() < this.checkedAt + ERA_LIFETIME_MS;
   }
 
-  private async legacy(signal: AbortSignal): Promise<Introduction> {
-    const session = this.session ?? (await openSession(this.egress, this.connection, signal, DECLARED));
+  private async legacy(signal: AbortSignal, opened: Handshake | undefined = this.session): Promise<Introduction> {
+    const session = opened ?? (await openSession(this.egress, this.reached, signal, DECLARED));
     // Without a session id there is nothing to keep: the next look begins anew and sees a changed server.
     if (session.sessionId !== undefined) this.session = session;
-    return { ...session, era: 'legacy', eraCheckedAt: this.checkedAt, ttlMs: undefined, legacy: undefined };
+    const { knownTransport: transport, checkedAt: eraCheckedAt } = this;
+    return { ...session, era: 'legacy', transport, eraCheckedAt, ttlMs: undefined, legacy: undefined };
   }
 
-  /** Many servers speak both eras: a legacy client is best served in its own. Asked as seldom as a legacy verdict is. */
+  /** Streamable HTTP first, then what was before it. */
+  private async discover(signal: AbortSignal): Promise<Handshake> {
+    try {
+      const opened = await openSession(this.egress, this.connection, signal, DECLARED);
+      this.knownTransport = 'http';
+      return opened;
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || !isNoStreamableHttp(error)) throw error;
+      if (!(await speaksSse(this.egress, this.connection, signal))) throw error;
+    }
+    this.knownTransport = 'sse';
+    return openSession(this.egress, this.reached, signal, DECLARED);
+  }
+
+  private isLegacySideFresh(): boolean {
+    return this.legacySide !== undefined && this.now() < this.legacySide.at + ERA_LIFETIME_MS;
+  }
+
+  /**
+   * Many servers speak both eras: a legacy client is best served in its own. Asked once such a client has come, because a
+   * modern server has no need to hear of `initialize`, and as seldom as a legacy verdict is.
+   */
   private async askLegacySide(signal: AbortSignal): Promise<LegacySide | undefined> {
-    if (this.legacySide !== undefined && this.now() < this.legacySide.at + ERA_LIFETIME_MS) return this.legacySide.side;
+    if (this.isLegacySideFresh()) return this.legacySide?.side;
     let side: LegacySide | undefined;
     try {
       const session = await openSession(this.egress, this.connection, signal, DECLARED);
@@ -130,4 +170,10 @@ export class Acquaintance {
     this.legacySide = { side, at: this.now() };
     return side;
   }
+}
+
+const isNoStreamableHttp = ({ status }: UpstreamError): boolean => NO_STREAMABLE_HTTP.includes(status);
+
+function over(connection: Connection, transport: Transport): Connection {
+  return { ...connection, catalog: { ...connection.catalog, transport } };
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import type { ListedItem } from '../egress/lists.ts';
 import type { Era } from '../mcp/revision.ts';
-import type { CatalogItem, ItemKind } from '../snapshot/snapshot.ts';
+import type { CatalogItem, ItemKind, Transport } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
 import { type CatalogResult, KINDS } from './read.ts';
 
@@ -29,19 +29,19 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
     const changed = await client.query<{ changed: boolean }>(
       `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, last_success_at, server_name,
                                         server_version, protocol_version, has_sessions, capabilities, instructions, era,
-                                        era_checked_at, ttl_ms, legacy_version)
-       values ($1, $2, 'ready', $9, now(), now(), $3, $4, $5, $6, $7, $8, $10, $11, $12, $14)
+                                        era_checked_at, ttl_ms, legacy_version, transport)
+       values ($1, $2, 'ready', $9, now(), now(), $3, $4, $5, $6, $7, $8, $10, $11, $12, $14, $15)
        on conflict (connection_id) do update set
          state = 'ready', last_error = excluded.last_error, last_attempt_at = now(), last_success_at = now(),
          server_name = excluded.server_name, server_version = excluded.server_version,
          protocol_version = excluded.protocol_version, has_sessions = excluded.has_sessions,
          capabilities = excluded.capabilities, instructions = excluded.instructions, era = excluded.era,
          era_checked_at = coalesce(excluded.era_checked_at, s.era_checked_at), ttl_ms = excluded.ttl_ms,
-         legacy_version = excluded.legacy_version,
-         seq = case when $13 and (s.state, s.last_error, s.protocol_version, s.has_sessions, s.capabilities, s.instructions, s.era, s.ttl_ms, s.legacy_version)
+         legacy_version = excluded.legacy_version, transport = excluded.transport,
+         seq = case when $13 and (s.state, s.last_error, s.protocol_version, s.has_sessions, s.capabilities, s.instructions, s.era, s.ttl_ms, s.legacy_version, s.transport)
                          is not distinct from
                          (excluded.state, excluded.last_error, excluded.protocol_version, excluded.has_sessions, excluded.capabilities,
-                          excluded.instructions, excluded.era, excluded.ttl_ms, excluded.legacy_version)
+                          excluded.instructions, excluded.era, excluded.ttl_ms, excluded.legacy_version, excluded.transport)
                     then s.seq else excluded.seq end
        returning seq = currval('catalog_seq') as changed`,
       [
@@ -59,6 +59,7 @@ export async function storeCatalog({ pool }: Database, connection: Owner, found:
         found.ttlMs ?? null,
         same,
         (found.era === 'legacy' ? found.protocolVersion : found.legacy?.protocolVersion) ?? null,
+        found.transport,
       ],
     );
     if (changed.rows[0]?.changed === true)
@@ -101,15 +102,21 @@ async function storeLists(client: PoolClient, connectionId: string, { lists }: C
 }
 
 /** Notes a failure; what was known stays listed, so that an agent's view does not flap. Nothing for a removed connection. */
-export async function storeFailure({ pool }: Database, connection: Owner, message: string, era: Era): Promise<void> {
+export async function storeFailure(
+  { pool }: Database,
+  connection: Owner,
+  message: string,
+  { era, transport }: { readonly era: Era; readonly transport: Transport },
+): Promise<void> {
   const { rows } = await pool.query<{ changed: boolean }>(
-    `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, era)
-     select id, $2, 'unavailable', $3, now(), $4 from connections where id = $1 for key share
+    `insert into catalog_status as s (connection_id, tenant_id, state, last_error, last_attempt_at, era, transport)
+     select id, $2, 'unavailable', $3, now(), $4, $5 from connections where id = $1 for key share
      on conflict (connection_id) do update set
        state = 'unavailable', last_error = excluded.last_error, last_attempt_at = now(), era = excluded.era,
-       seq = case when s.state = 'unavailable' and s.era = excluded.era then s.seq else excluded.seq end
+       transport = excluded.transport,
+       seq = case when s.state = 'unavailable' and s.era = excluded.era and s.transport = excluded.transport then s.seq else excluded.seq end
      returning seq = currval('catalog_seq') as changed`,
-    [connection.id, connection.tenant, message.replaceAll('\0', '').slice(0, 1000), era],
+    [connection.id, connection.tenant, message.replaceAll('\0', '').slice(0, 1000), era, transport],
   );
   if (rows[0]?.changed === true) await pool.query("select pg_notify('sallyport_catalog', $1)", [connection.id]);
 }

@@ -24,9 +24,9 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
   const watches = new Map<string, { fingerprint: string; watch: Watch }>();
   const sink: WatchSink = {
     found: (connection, result) => storeCatalog(database, connection, result),
-    async failed(connection, message, era) {
+    async failed(connection, message, spoken) {
       log.warn({ connection: connection.name, error: message }, 'upstream is unavailable');
-      await storeFailure(database, connection, message, era);
+      await storeFailure(database, connection, message, spoken);
     },
   };
   return {
@@ -43,7 +43,7 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
       for (const [id, connection] of wanted) {
         if (watches.has(id)) continue;
         if (connection.injection.fault !== undefined) {
-          void sink.failed(connection, connection.injection.fault, connection.catalog.era).catch(() => {});
+          void sink.failed(connection, connection.injection.fault, connection.catalog).catch(() => {});
           continue;
         }
         watches.set(id, {

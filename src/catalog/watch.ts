@@ -4,7 +4,7 @@ import { startDeadline } from '../egress/deadline.ts';
 import { type Egress, EgressError } from '../egress/egress.ts';
 import { UpstreamError } from '../egress/upstream-client.ts';
 import type { Era } from '../mcp/revision.ts';
-import type { Connection } from '../snapshot/snapshot.ts';
+import type { Connection, Transport } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { followChanges, streamIdentity } from './change-stream.ts';
 import { Acquaintance, type Introduction } from './introduction.ts';
@@ -27,8 +27,8 @@ const REFUSAL_LIFETIME_MS = 10 * 60_000;
 
 export interface WatchSink {
   found(connection: Connection, result: CatalogResult): Promise<void>;
-  /** `era`: as far as it is known. */
-  failed(connection: Connection, message: string, era: Era): Promise<void>;
+  /** `spoken`: as far as it is known. */
+  failed(connection: Connection, message: string, spoken: { era: Era; transport: Transport }): Promise<void>;
 }
 
 export interface Watch {
@@ -48,7 +48,8 @@ export function watchConnection(connection: Connection, egress: Egress, sink: Wa
 export async function examine(connection: Connection, egress: Egress, signal: AbortSignal): Promise<CatalogResult> {
   const server = new Acquaintance(connection, egress);
   try {
-    return await readCatalog(connection, egress, await server.meet(signal), signal, undefined);
+    const introduction = await server.meet(signal);
+    return await readCatalog(server.reached, egress, introduction, signal, undefined);
   } finally {
     server.close();
   }
@@ -134,7 +135,7 @@ class Watcher implements Watch {
       if (!(error instanceof EgressError) && !(error instanceof UpstreamError))
         this.log.error({ err: error, connection: connection.name }, 'catalog refresh failed');
       await sink
-        .failed(connection, message, this.server.era)
+        .failed(connection, message, { era: this.server.era, transport: this.server.transport })
         .catch((storing: unknown) => this.log.error({ err: storing }, 'catalog state was not stored'));
       throw error;
     } finally {
@@ -146,18 +147,19 @@ class Watcher implements Watch {
 
   /** On what is open; from the beginning if the upstream has forgotten it. */
   private async look(signal: AbortSignal): Promise<CatalogResult> {
-    const { connection, egress, server } = this;
+    const { egress, server } = this;
     if (server.hasSession) {
       try {
         const introduction = await server.meet(signal);
         const last = server.hasSession ? { fault: this.lastFault } : undefined;
-        return await readCatalog(connection, egress, introduction, signal, last);
+        return await readCatalog(server.reached, egress, introduction, signal, last);
       } catch (error) {
         if (!(error instanceof UpstreamError)) throw error;
         server.forgetSession();
       }
     }
-    return readCatalog(connection, egress, await server.meet(signal), signal, undefined);
+    const introduction = await server.meet(signal);
+    return readCatalog(server.reached, egress, introduction, signal, undefined);
   }
 
   private tell({ excluded, fault }: CatalogResult): void {
@@ -180,7 +182,7 @@ class Watcher implements Watch {
     const stream: ChangeStream = { of, abort: new AbortController(), refusedAt: undefined, isWhole: false };
     this.stream = stream;
     const began = Date.now();
-    followChanges(this.connection, this.egress, server, stream.abort.signal, {
+    followChanges(this.server.reached, this.egress, server, stream.abort.signal, {
       changed: () => this.changed(),
       promised: () => {
         stream.isWhole = true;

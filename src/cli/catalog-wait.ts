@@ -13,6 +13,7 @@ export interface ConnectionStatus {
   readonly resources: number;
   readonly templates: number;
   readonly era?: 'legacy' | 'modern';
+  readonly transport?: 'http' | 'sse';
   readonly protocolVersion?: string;
   readonly lastError?: string;
   readonly serverName?: string;

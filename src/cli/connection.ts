@@ -207,8 +207,10 @@ function offers(status: Partial<Pick<ConnectionStatus, 'tools' | 'prompts' | 're
   ].join(', ');
 }
 
-const speech = ({ era, protocolVersion }: Partial<ConnectionStatus>): string =>
-  `MCP ${protocolVersion ?? ''}${era === undefined ? '' : ` (${era})`}`;
+function speech({ era, transport, protocolVersion }: Partial<ConnectionStatus>): string {
+  const details = [era, transport === 'sse' ? 'HTTP+SSE' : undefined].filter((one) => one !== undefined).join(', ');
+  return `MCP ${protocolVersion ?? ''}${details === '' ? '' : ` (${details})`}`;
+}
 
 function statusSentence(name: string, status: ConnectionStatus): string {
   const { state, lastError } = status;
@@ -231,7 +233,7 @@ function connectionTable(items: readonly ConnectionItem[]): string {
     items.map(({ name, url, auth, owner, status }) => [
       name,
       status.state,
-      status.protocolVersion ?? '',
+      `${status.protocolVersion ?? ''}${status.transport === 'sse' ? ' sse' : ''}`,
       status.tools,
       status.prompts,
       status.resources,

@@ -94,11 +94,12 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     if (connection === undefined)
       return { ok: false, error: 'It is disabled, or its revision is not active yet; see the doctor.' };
     if (connection.injection.fault !== undefined) return { ok: false, error: connection.injection.fault };
-    const { serverName, serverVersion, protocolVersion, era, lists, fault } = await sync.test(connection);
+    const { serverName, serverVersion, protocolVersion, era, transport, lists, fault } = await sync.test(connection);
     return {
       ok: true,
       era,
       protocolVersion,
+      transport,
       tools: lists.tools?.length ?? 0,
       prompts: lists.prompts?.length ?? 0,
       resources: lists.resources?.length ?? 0,

@@ -1,6 +1,7 @@
 import type { SecretSources } from '../config/secrets.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Era } from '../mcp/revision.ts';
+import type { Transport } from '../snapshot/snapshot.ts';
 import type { Database } from '../storage/database.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { AdsState } from '../xds/ads.ts';
@@ -34,6 +35,7 @@ export interface TestResult {
   /** Why it failed; of a success, why a list is missing. */
   readonly error?: string;
   readonly era?: Era;
+  readonly transport?: Transport;
   readonly protocolVersion?: string;
   readonly serverName?: string;
   readonly serverVersion?: string;

@@ -109,7 +109,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     closers.push(() => stopping.abort());
     const listens = envoyListens(ads, stopping.signal, (reason) => options.tell?.({ type: 'refused', reason }));
 
-    const egress = createEgress(options.egress ?? `unix:${sockets.egress}`);
+    const egress = createEgress(options.egress ?? `unix:${sockets.egress}`, vault);
     closers.push(() => egress.close());
     const catalog = startCatalog({
       database,

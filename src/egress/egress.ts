@@ -4,7 +4,9 @@
  */
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { LOCAL_REPLY_HEADER, ROUTE_HEADER } from '../snapshot/revision.ts';
+import type { Vault } from '../credentials/vault.ts';
+import { sealUpstreamTicket, TICKET_HEADER } from '../relay/ticket.ts';
+import { LOCAL_REPLY_HEADER, RELAY_ROUTE, ROUTE_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 
 export interface EgressRequest {
@@ -15,6 +17,8 @@ export interface EgressRequest {
   readonly signal: AbortSignal;
   /** The answer stays open for long: it gets a socket of its own and takes none from calls. */
   readonly stream?: boolean;
+  /** To the upstream itself, even where the relay stands in its place. */
+  readonly raw?: boolean;
 }
 
 export interface EgressResponse {
@@ -29,12 +33,22 @@ export interface EgressResponse {
 export class EgressError extends Error {}
 
 export interface Egress {
-  send(connection: Pick<Connection, 'route' | 'url' | 'path'>, request: EgressRequest): Promise<EgressResponse>;
+  /** Rejects with an EgressError. */
+  send(connection: Reached, request: EgressRequest): Promise<EgressResponse>;
   close(): void;
 }
 
-/** `target`: `unix:PATH`, `http://HOST:PORT` (an egress listener of Envoy's) or `direct`. */
-export function createEgress(target: string): Egress {
+export type Reached = Pick<Connection, 'route' | 'url' | 'path' | 'tenant' | 'name' | 'catalog'>;
+
+/** Upstreams of HTTP+SSE are out of reach where there is no relay. */
+const NEEDS_RELAY =
+  'speaks only HTTP+SSE (MCP 2024-11-05); that takes a relay, which comes with the Envoy of Sallyport and not with this one';
+
+/**
+ * `target`: `unix:PATH`, `http://HOST:PORT` (an egress listener of Envoy's, which has a route to the relay) or `direct`.
+ * `vault`: seals the ticket with which the relay is asked in the place of an HTTP+SSE upstream.
+ */
+export function createEgress(target: string, vault?: Vault): Egress {
   const options = { keepAlive: true, maxSockets: 256, maxFreeSockets: 32, scheduling: 'lifo' } as const;
   const unlimited = { ...options, maxSockets: Number.POSITIVE_INFINITY };
   const plain = { call: new Agent(options), stream: new Agent(unlimited) };
@@ -43,10 +57,12 @@ export function createEgress(target: string): Egress {
   const close = (): void => {
     for (const agent of [plain.call, plain.stream, tls.call, tls.stream]) agent.destroy();
   };
+  const isForRelay = ({ catalog }: Reached, { raw }: EgressRequest) => catalog.transport === 'sse' && raw !== true;
   if (target === 'direct') {
     return {
       close,
-      send: (connection, request) => {
+      send: async (connection, request) => {
+        if (isForRelay(connection, request)) throw new EgressError(NEEDS_RELAY);
         const { url } = connection;
         const host = { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port };
         return url.protocol === 'https:'
@@ -58,13 +74,18 @@ export function createEgress(target: string): Egress {
       },
     };
   }
+  const wayTo = (connection: Reached, request: EgressRequest): Record<string, string> => {
+    if (!isForRelay(connection, request)) return { [ROUTE_HEADER]: connection.route };
+    if (vault === undefined) throw new EgressError(NEEDS_RELAY);
+    return { [ROUTE_HEADER]: RELAY_ROUTE, [TICKET_HEADER]: sealUpstreamTicket(vault, connection) };
+  };
   const via = target.startsWith('unix:')
     ? { socketPath: target.slice('unix:'.length) }
     : { host: new URL(target).hostname, port: new URL(target).port };
   return {
     close,
-    send: (connection, request) => {
-      const headers = { ...request.headers, host: connection.url.host, [ROUTE_HEADER]: connection.route };
+    send: async (connection, request) => {
+      const headers = { ...request.headers, host: connection.url.host, ...wayTo(connection, request) };
       return exchange(request, httpRequest({ ...base({ ...request, headers }), ...via, agent: plain[kind(request)] }));
     },
   };

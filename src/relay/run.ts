@@ -13,6 +13,7 @@ import { Pulse } from './pulse.ts';
 import { createRelayStore } from './relay-store.ts';
 import { startRelayServer } from './server.ts';
 import { createSseClients } from './sse-clients/sse-clients.ts';
+import { createSseUpstreams } from './sse-upstreams/sse-upstreams.ts';
 import { WatchList } from './watched.ts';
 import type { RelayWorld } from './world.ts';
 
@@ -33,6 +34,8 @@ export interface RelayOptions {
 
 /** How long what is in progress may take to end after the word to stop. Milliseconds. */
 const DRAIN_MS = 700;
+/** The same for calls that wait for an HTTP+SSE upstream, so that they are told of their end. Milliseconds. */
+const SSE_GRACE_MS = 500;
 const AUDIT_MS = 1000;
 /** Notices of Postgres may be lost: how often they are looked for. */
 const CATCH_UP_S = 60;
@@ -83,12 +86,19 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   // Envoy's health check connects to the socket: it opens only when there is something to serve.
   const sseClient = createSseClients();
   const bridge = createBridge();
-  const work = { call: bridge.call, answer: bridge.answer, batch, listen, message: sseClient };
+  const sseUpstreams = createSseUpstreams();
+  const { entry: upstream } = sseUpstreams;
+  const work = { call: bridge.call, answer: bridge.answer, batch, listen, message: sseClient, upstream };
   const entries = { eventStream: streams.entry, sseClient, work };
   const server = await startRelayServer({ local, remote }, entries, world);
   world.meters.gauge('sallyport_relay_open', 'Requests and streams in progress at the relay', () => server.open);
   world.meters.gauge('sallyport_relay_waiting', 'Questions to clients that are not answered', () => bridge.waiting);
   world.meters.gauge('sallyport_relay_streams', 'Event streams that are open', () => pulse.size);
+  world.meters.gauge(
+    'sallyport_relay_sse_upstream_sessions',
+    'Sessions with HTTP+SSE upstreams that this relay holds',
+    () => sseUpstreams.size,
+  );
   process.send?.({ type: 'ready' });
   log.info({ local, remote, relayId }, 'relay serves');
 
@@ -98,6 +108,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   clearInterval(catchUp);
   watched.drain();
   bridge.close();
+  sseUpstreams.close(SSE_GRACE_MS);
   await server.close(DRAIN_MS);
   pulse.stop();
   front.close();

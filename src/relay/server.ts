@@ -112,8 +112,9 @@ function serve(request: RelayRequest, response: RelayResponse, entries: Entries,
 }
 
 /**
- * A POST to the MCP endpoint comes by way of a processor and has its ticket; the other two kinds come without one, and
- * whatever a client put under that header is gone by then (xds/listeners.ts).
+ * A POST to the MCP endpoint comes by way of a processor and has its ticket; what is meant for an upstream has one in
+ * every method, and the upstream's own path. The other two kinds come without one, and whatever a client put under that
+ * header is gone by then (xds/listeners.ts).
  */
 function choose(
   request: RelayRequest,
@@ -121,10 +122,10 @@ function choose(
   world: RelayWorld,
 ): { entry: Entry | 'forbidden' | undefined; ticket: Ticket | undefined } {
   const path = request.url.split('?', 1)[0] as string;
-  if (request.method === 'GET') {
+  const header = request.headers[TICKET_HEADER];
+  if (header === undefined && request.method === 'GET') {
     return { entry: path.endsWith('/sse') ? entries.sseClient : entries.eventStream, ticket: undefined };
   }
-  const header = request.headers[TICKET_HEADER];
   if (header === undefined && request.method === 'POST' && path.endsWith('/messages')) {
     return { entry: entries.sseClient, ticket: undefined };
   }

@@ -12,9 +12,10 @@ export const TICKET_HEADER = 'x-sallyport-ticket';
 /**
  * `call`: a request to an upstream of the other era whose client may be asked things. `answer`: a client's answer to what
  * a relay asked it. `listen`: `subscriptions/listen`. `batch`: a JSON-RPC batch (2025-03-26 sessions). `message`: of an
- * HTTP+SSE client, from the relay that got it to the one that holds the client's stream.
+ * HTTP+SSE client, from the relay that got it to the one that holds the client's stream. `upstream`: what is meant for an
+ * upstream that speaks only HTTP+SSE, in whose place the relay stands.
  */
-export type Work = 'call' | 'answer' | 'listen' | 'batch' | 'message';
+export type Work = 'call' | 'answer' | 'listen' | 'batch' | 'message' | 'upstream';
 
 export interface Ticket {
   readonly work: Work;
@@ -33,7 +34,7 @@ export interface Ticket {
     readonly clientName: string;
     readonly logLevel: string | null;
   };
-  /** `call`: what it is about; the relay finds the same target in its own snapshot. */
+  /** `call`: what it is about; the relay finds the same target in its own snapshot. `upstream`: which it is. */
   readonly connection: string | null;
   /** `answer`: whose question it answers: `[relay id, question id]`. */
   readonly question: readonly [string, string] | null;
@@ -45,6 +46,14 @@ const LIFETIME_MS = 60_000;
 
 export function sealTicket(vault: Vault, ticket: Ticket, now: number): string {
   return vault.sealToken(Buffer.from(JSON.stringify([now + LIFETIME_MS, ticket])), CONTEXT);
+}
+
+/** For work `upstream`, which is nobody's: whoever asks has decided already. */
+export function sealUpstreamTicket(vault: Vault, { tenant, name }: { tenant: string; name: string }): string {
+  const principal = { tenant, subject: 'sallyport', roles: [], method: 'internal', binding: '' } as const;
+  const client = { era: 'legacy', protocolVersion: '', capabilities: '{}', clientName: '', logLevel: null } as const;
+  const nothing = { requestId: '', namespace: '', persona: null, session: null, question: null } as const;
+  return sealTicket(vault, { work: 'upstream', tenant, principal, client, connection: name, ...nothing }, Date.now());
 }
 
 /** undefined: forged, damaged, or older than a minute. */

@@ -2,11 +2,12 @@
 import type { World } from '../data-plane/world.ts';
 import { EgressError } from '../egress/egress.ts';
 import { UpstreamError } from '../egress/upstream-client.ts';
-import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { type Exchange, refuse, type Step, type StepResult, type UpstreamSession } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { ownerOf } from '../sessions/owner.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
+import { byRelay, isOutOfReach, outOfReach } from './by-relay.ts';
 import { outgoing } from './outgoing.ts';
 import { relayCall, relayWork } from './to-relay.ts';
 
@@ -39,15 +40,13 @@ export function direct(exchange: Exchange, connection: Connection, world: World)
   const era = eraTowards(connection, client.era);
   const acquired = era === 'modern' ? undefined : world.upstreamSessions.acquire(connection, owner);
   const logLevel = session === undefined ? undefined : logLevelFor(connection, session.id, world);
-  if (!(acquired instanceof Promise) && !(logLevel instanceof Promise)) {
-    exchange.upstream = outgoing(exchange, connection, { session: acquired, owner, logLevel });
-    return undefined;
-  }
+  const send = (upstream: UpstreamSession | undefined, level: string | undefined): undefined => {
+    const call = outgoing(exchange, connection, { session: upstream, owner, logLevel: level });
+    exchange.upstream = byRelay(call, connection, world);
+  };
+  if (!(acquired instanceof Promise) && !(logLevel instanceof Promise)) return send(acquired, logLevel);
   return Promise.all([acquired, logLevel]).then(
-    ([upstream, level]) => {
-      exchange.upstream = outgoing(exchange, connection, { session: upstream, owner, logLevel: level });
-      return undefined;
-    },
+    ([upstream, level]) => send(upstream, level),
     (error: unknown) => refuse(upstreamProblem(connection, error)),
   );
 }

@@ -56,7 +56,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   await waitForDatabase(database, { retryForMs: 60_000, onRetry: (message) => log.warn(message) });
 
   const vault = createVault(options.secretKey);
-  const egress = createEgress(options.egress);
+  const egress = createEgress(options.egress, vault);
   const sessionStore = createSessionStore(database);
   const upstreamSessions = createUpstreamSessions({ vault, store: sessionStore, egress, log });
   const keys = new KeyRing();

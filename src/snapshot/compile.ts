@@ -33,6 +33,7 @@ export const EMPTY_CATALOG: Catalog = {
   state: 'pending',
   lastError: undefined,
   era: 'legacy',
+  transport: 'http',
   legacyVersion: undefined,
   hasSessions: false,
   protocolVersion: undefined,
@@ -78,6 +79,7 @@ function compileConnection(tenant: string, row: ConnectionRevision, input: Snaps
   const config: ConnectionConfig = row.config;
   const url = new URL(config.url);
   const injection = input.injections.get(row.id) ?? NOTHING_INJECTED;
+  const catalog = input.catalogs.get(row.id) ?? EMPTY_CATALOG;
   const query = [url.search.slice(1), injection.query].filter((part) => part !== undefined && part !== '').join('&');
   return {
     id: row.id,
@@ -86,12 +88,13 @@ function compileConnection(tenant: string, row: ConnectionRevision, input: Snaps
     route: routeName(tenant, row.name),
     url,
     path: query === '' ? url.pathname : `${url.pathname}?${query}`,
-    session: config.session,
+    // What speaks HTTP+SSE answers on the stream of a session, and nowhere else.
+    session: catalog.transport === 'sse' && config.session === 'stateless' ? 'auto' : config.session,
     timeoutMs: config.timeoutMs,
     refreshMs: config.refreshMs,
     forward: new Set(config.forward),
     injection,
-    catalog: input.catalogs.get(row.id) ?? EMPTY_CATALOG,
+    catalog,
   };
 }
 

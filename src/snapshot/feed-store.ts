@@ -3,7 +3,7 @@ import type { KeyRecord } from '../identity/key-ring.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { Database } from '../storage/database.ts';
 import type { RevisionDocument } from './revision.ts';
-import type { Catalog, CatalogItem, ItemKind } from './snapshot.ts';
+import type { Catalog, CatalogItem, ItemKind, Transport } from './snapshot.ts';
 
 /** Rows are asked for again this far back, so that one committed late is not missed. Milliseconds. */
 const OVERLAP_MS = 10_000;
@@ -71,7 +71,7 @@ export async function catalogsSince(
   seq: number,
 ): Promise<{ changed: { connectionId: string; catalog: Catalog }[]; seq: number }> {
   const { rows } = await pool.query<StatusRow>(
-    `select connection_id, state, last_error, era, legacy_version, has_sessions, protocol_version, capabilities, instructions, ttl_ms, seq
+    `select connection_id, state, last_error, era, transport, legacy_version, has_sessions, protocol_version, capabilities, instructions, ttl_ms, seq
      from catalog_status where seq > $1`,
     [seq],
   );
@@ -95,6 +95,7 @@ export async function catalogsSince(
         state: row.state,
         lastError: row.last_error ?? undefined,
         era: row.era,
+        transport: row.transport,
         legacyVersion: row.legacy_version ?? undefined,
         hasSessions: row.has_sessions,
         protocolVersion: row.protocol_version ?? undefined,
@@ -116,6 +117,7 @@ interface StatusRow {
   readonly state: Catalog['state'];
   readonly last_error: string | null;
   readonly era: Era;
+  readonly transport: Transport;
   readonly legacy_version: string | null;
   readonly has_sessions: boolean;
   readonly protocol_version: string | null;

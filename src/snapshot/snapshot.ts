@@ -66,6 +66,8 @@ export interface Catalog {
   readonly lastError: string | undefined;
   /** Which family of revisions the upstream speaks, as last probed; the newer where it speaks both. */
   readonly era: Era;
+  /** `sse`: it has no streamable HTTP, and the relay stands in its place (relay/sse-upstreams). */
+  readonly transport: Transport;
   /** What it answers to `initialize`; undefined: it speaks no legacy revision. */
   readonly legacyVersion: string | undefined;
   /** It mints session ids (for legacy clients). */
@@ -81,6 +83,9 @@ export interface Catalog {
   readonly resources: readonly CatalogItem[];
   readonly templates: readonly CatalogItem[];
 }
+
+/** Streamable HTTP, or HTTP+SSE as up to 2024-11-05. */
+export type Transport = 'http' | 'sse';
 
 /** The four lists of MCP, by their key in a list result but for `resourceTemplates`. */
 export type ItemKind = 'tools' | 'prompts' | 'resources' | 'templates';

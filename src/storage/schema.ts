@@ -8,7 +8,7 @@ import type {
 } from '../config/document.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
-import type { ItemKind } from '../snapshot/snapshot.ts';
+import type { ItemKind, Transport } from '../snapshot/snapshot.ts';
 
 /**
  * Rows as the SQL in migrations/ declares them. `bigint` reads as a number (see database.ts); JSON columns read as
@@ -106,6 +106,7 @@ interface CatalogStatusTable {
   has_sessions: Generated<boolean>;
   era: Generated<Era>;
   era_checked_at: Date | null;
+  transport: Generated<Transport>;
   legacy_version: string | null;
   ttl_ms: number | null;
   capabilities: ColumnType<Record<string, unknown>, string | undefined, string>;

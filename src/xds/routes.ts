@@ -68,12 +68,16 @@ function straight(name: string, method: string, regex: string): object {
   };
 }
 
-/** Routes of the egress listener: the same connections; the caller's deadline is the only limit. */
+/**
+ * Routes of the egress listener: the same connections, and the relay, which stands in for some of them; the caller's
+ * deadline is the only limit.
+ */
 export function egressRoutes(targets: readonly RouteTarget[], maxRequestBytes: number): PlainResource {
   const routes = targets.map(({ route, connection }) =>
     byHeader(route, { cluster: route, timeout: '0s', host_rewrite_literal: hostOf(connection) }),
   );
-  return configuration('egress', maxRequestBytes, routes);
+  const relay = byHeader(RELAY_ROUTE, { cluster: RELAY_CLUSTER, timeout: '0s' });
+  return configuration('egress', maxRequestBytes, [relay, ...routes]);
 }
 
 /** What Envoy adds or we set for Envoy; the processor cannot remove most of these itself. */

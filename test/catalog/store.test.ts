@@ -15,6 +15,7 @@ const item = (name: string, more = '') => ({ name, definition: `{ "name":${JSON.
 
 const RESULT: CatalogResult = {
   era: 'modern',
+  transport: 'http',
   legacy: undefined,
   eraCheckedAt: Date.parse('2026-08-01T00:00:00Z'),
   sessionId: undefined,
@@ -83,19 +84,21 @@ t.test('what is stored is what the data plane reads; what is the same is told to
     prompts: [{ name: 'a' }],
   });
 
-  await storeFailure(database, owner, 'is away', 'modern');
+  await storeFailure(database, owner, 'is away', { era: 'modern', transport: 'sse' });
   t.match(await changed(), {
     state: 'unavailable',
     lastError: 'is away',
     era: 'modern',
+    transport: 'sse',
     tools: [{ name: 'c' }],
     ttlMs: 1000,
   });
-  await storeFailure(database, owner, 'is still away', 'modern');
+  await storeFailure(database, owner, 'is still away', { era: 'modern', transport: 'sse' });
   t.equal(await changed(), undefined);
 
   for (const [what, change] of Object.entries({
     era: { era: 'legacy', protocolVersion: '2026-07-28' },
+    transport: { transport: 'sse' },
     capabilities: { capabilities: { tools: {} } },
     instructions: { instructions: undefined },
     ttlMs: { ttlMs: undefined },

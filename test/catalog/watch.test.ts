@@ -259,7 +259,7 @@ function watch(t: Parameters<typeof startUpstream>[0], upstream: Upstream, lines
     egress,
     {
       found: async (_, result) => void found.push(result),
-      failed: async (_, message, era) => void failed.push(`${era}: ${message}`),
+      failed: async (_, message, { era }) => void failed.push(`${era}: ${message}`),
     },
     log,
   );

@@ -192,6 +192,8 @@ t.test('what cannot be compiled any more is a fault that passes; what is served 
   await stop();
 });
 
+const LEGACY = { era: 'legacy', transport: 'http' } as const;
+
 t.test('a connection is removed while its catalog is stored', async (t) => {
   const { database, writer, vault, change } = await setUp(t);
   const found = (size: number): CatalogResult => ({
@@ -202,6 +204,7 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     capabilities: {},
     instructions: undefined,
     era: 'legacy',
+    transport: 'http',
     legacy: undefined,
     eraCheckedAt: undefined,
     ttlMs: undefined,
@@ -223,12 +226,12 @@ t.test('a connection is removed while its catalog is stored', async (t) => {
     await storeCatalog(database, owner, found(40));
     const refresh = Promise.all([
       storeCatalog(database, owner, found(50 + round)),
-      storeFailure(database, owner, 'x', 'legacy'),
+      storeFailure(database, owner, 'x', LEGACY),
     ]);
     const removal = writer.change(change, (trx) => removeRow(trx, 'connections', owner.id));
     await Promise.all([refresh, removal]);
     await storeCatalog(database, owner, found(3));
-    await storeFailure(database, owner, 'too late', 'legacy');
+    await storeFailure(database, owner, 'too late', LEGACY);
     const { rows } = await database.pool.query('select 1 from catalog_status union all select 1 from catalog_items');
     t.strictSame(rows, []);
   }

@@ -4,6 +4,8 @@ alter table catalog_status
   -- Which family of revisions the upstream speaks (MCP "Versioning"), and when that was last found out.
   add column era text not null default 'legacy' check (era in ('legacy', 'modern')),
   add column era_checked_at timestamptz,
+  -- sse: HTTP+SSE (MCP 2024-11-05), for which the relay stands in.
+  add column transport text not null default 'http' check (transport in ('http', 'sse')),
   -- What it answers to initialize; null: it has no such thing. A server of both eras is called by each client in its own.
   add column legacy_version text,
   -- How long its lists may be kept, where it says so. Milliseconds.
