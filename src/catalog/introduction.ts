@@ -48,6 +48,7 @@ export class Acquaintance {
   /** Open with a legacy upstream that mints ids. */
   private session: Handshake | undefined;
   /** Of a modern server, and when that was found out. */
+  private wantsLegacy: boolean;
   private legacySide: { readonly side: LegacySide | undefined; readonly at: number } | undefined;
 
   /** `now`: milliseconds since the epoch. */
@@ -56,15 +57,14 @@ export class Acquaintance {
     this.egress = egress;
     this.now = now;
     this.knownEra = connection.catalog.era;
+    this.wantsLegacy = connection.catalog.legacyVersion !== undefined;
+    this.knownTransport = connection.catalog.transport;
   }
 
   get era(): Era {
     return this.knownEra;
   }
 
-  get hasSession(): boolean {
-    return this.session !== undefined;
-  }
   get transport(): Transport {
     return this.knownTransport;
   }
@@ -74,6 +74,9 @@ export class Acquaintance {
     return over(this.connection, this.knownTransport);
   }
 
+  get hasSession(): boolean {
+    return this.session !== undefined;
+  }
 
   /** On the session that is open, if it is a legacy one's and the verdict stands. */
   async meet(signal: AbortSignal): Promise<Introduction> {
@@ -96,10 +99,10 @@ export class Acquaintance {
     }
     if (verdict.era === 'modern') {
       this.close();
-      if ('refusal' in verdict) throw verdict.refusal;
-      const legacy = await this.askLegacySide(signal);
-      return { ...verdict.discovery, era: 'modern', eraCheckedAt: this.checkedAt, legacy };
       this.knownTransport = 'http';
+      if ('refusal' in verdict) throw verdict.refusal;
+      const legacy = this.wantsLegacy ? await this.askLegacySide(signal) : undefined;
+      return { ...verdict.discovery, era: 'modern', transport: 'http', eraCheckedAt: this.checkedAt, legacy };
     }
     // The same again, unless it may speak over another transport by now.
     if (failure !== undefined && this.knownTransport === 'http' && !isNoStreamableHttp(failure)) throw failure;
@@ -110,6 +113,12 @@ export class Acquaintance {
   forgetSession(): void {
     this.close();
     this.doubt();
+  }
+
+  /** A legacy client has come. Returns whether the next look will bring news of a modern server for it. */
+  wantLegacy(): boolean {
+    this.wantsLegacy = true;
+    return this.knownEra === 'modern' && !this.isLegacySideFresh();
   }
 
   /** Something went wrong: the next look finds out the era anew. */

@@ -14,6 +14,8 @@ export interface CatalogSync {
   follow(snapshot: Snapshot): void;
   /** Asks one connection now. Rejects with the reason if it cannot be asked; resolves false if it is not watched. */
   refresh(connectionId: string): Promise<boolean>;
+  /** A legacy client would call it. Nothing happens if it is not watched, or known well enough. */
+  wantLegacy(connectionId: string): void;
   /** One look at a connection, stored nowhere. Rejects with the reason. */
   test(connection: Connection): Promise<CatalogResult>;
   stop(): void;
@@ -58,6 +60,7 @@ export function startCatalogSync(options: { database: Database; egress: Egress; 
       await entry.watch.refresh();
       return true;
     },
+    wantLegacy: (connectionId) => watches.get(connectionId)?.watch.wantLegacy(),
     test: (connection) => examine(connection, egress, AbortSignal.timeout(TEST_TIMEOUT_MS)),
     stop() {
       for (const { watch } of watches.values()) watch.stop();

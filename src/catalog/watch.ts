@@ -34,6 +34,8 @@ export interface WatchSink {
 export interface Watch {
   /** Asks now; resolves when that attempt is stored. Rejects with the reason if it failed. */
   refresh(): Promise<void>;
+  /** A legacy client would call it: finds out soon whether it can do so in its own era. */
+  wantLegacy(): void;
   stop(): void;
 }
 
@@ -104,6 +106,10 @@ class Watcher implements Watch {
       this.attempt = undefined;
     });
     return this.attempt;
+  }
+
+  wantLegacy(): void {
+    if (this.server.wantLegacy()) this.start();
   }
 
   stop(): void {

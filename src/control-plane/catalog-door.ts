@@ -42,6 +42,7 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     keys: new KeyRing(),
     tombstones: new Tombstones(),
     onSessionEnded: () => {},
+    notices: { sallyport_legacy: (connectionId) => sync.wantLegacy(connectionId) },
     onSnapshot: (snapshot) => {
       newest = snapshot;
       if (begun) sync.follow(snapshot);
@@ -98,8 +99,8 @@ export function startCatalog(options: CatalogOptions): CatalogDoor & { close(): 
     return {
       ok: true,
       era,
-      protocolVersion,
       transport,
+      protocolVersion,
       tools: lists.tools?.length ?? 0,
       prompts: lists.prompts?.length ?? 0,
       resources: lists.resources?.length ?? 0,

@@ -150,6 +150,10 @@ export async function releaseFileRows(db: Queryable): Promise<void> {
 export async function pruneSessions(db: Queryable): Promise<void> {
   await sql`delete from upstream_sessions where expires_at < now()`.execute(db);
   await sql`delete from session_tombstones where expires_at < now()`.execute(db);
+  await sql`delete from session_log_levels where expires_at < now()`.execute(db);
+  await sql`delete from session_subscriptions where expires_at < now()`.execute(db);
+  await sql`delete from session_streams s where expires_at < now()
+    or not exists (select 1 from replicas r where r.id = s.relay_id)`.execute(db);
 }
 
 /** Keeps the last `keep` revisions, and always the newest active one. */

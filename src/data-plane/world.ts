@@ -24,6 +24,8 @@ export interface World {
   readonly tombstones: Tombstones;
   /** Ends a downstream session everywhere. */
   endSession(session: { id: string; tenant: string; expiresAt: number }): Promise<void>;
+  /** A legacy client calls a modern upstream: whether that speaks the client's era too is worth finding out. */
+  wantLegacy(connectionId: string): void;
   readonly upstreamSessions: UpstreamSessions;
   readonly sessionStore: SessionStore;
   /** Calls that are being answered in this process. */

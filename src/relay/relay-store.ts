@@ -6,6 +6,11 @@ export interface RelayStore {
   addressOf(relayId: string): Promise<string | undefined>;
   /** What a downstream session has subscribed to, by connection; the upstreams' own URIs. */
   subscriptions(sessionId: string): Promise<ReadonlyMap<string, readonly string[]>>;
+  /** A session has a stream at this relay, or none any more. */
+  streamOpened(session: { readonly id: string; readonly expiresAt: number }, relayId: string): Promise<void>;
+  streamClosed(sessionId: string, relayId: string): Promise<void>;
+  /** Tells whoever opened an upstream session that somebody listens to it now, or that it has no stream to listen to. */
+  followed(sessionId: string, connectionId: string): Promise<void>;
   /** Those of the sessions for which something was opened upstream within the last `seconds`. */
   changed(sessionIds: readonly string[], seconds: number): Promise<readonly string[]>;
 }
@@ -29,6 +34,18 @@ export function createRelayStore({ pool }: Database): RelayStore {
         [sessionId],
       );
       return new Map(rows.map((row) => [row.connection_id, row.uris]));
+    },
+    async streamOpened({ id, expiresAt }, relayId) {
+      await pool.query(
+        'insert into session_streams (session_id, relay_id, expires_at) values ($1, $2, $3) on conflict do nothing',
+        [id, relayId, new Date(expiresAt)],
+      );
+    },
+    async streamClosed(sessionId, relayId) {
+      await pool.query('delete from session_streams where session_id = $1 and relay_id = $2', [sessionId, relayId]);
+    },
+    async followed(sessionId, connectionId) {
+      await pool.query("select pg_notify('sallyport_followed', $1)", [JSON.stringify({ sessionId, connectionId })]);
     },
     async changed(sessionIds, seconds) {
       const { rows } = await pool.query<{ session_id: string }>(

@@ -21,6 +21,14 @@ export const route: Step<World> = {
     if (connection !== undefined && fault !== undefined) {
       return refuse(problems.credentialFault(connection.name, fault));
     }
+    if (connection !== undefined && isOutOfReach(connection, world)) return refuse(outOfReach(connection));
+    if (
+      connection !== undefined &&
+      exchange.client?.era === 'legacy' &&
+      eraTowards(connection, 'legacy') === 'modern'
+    ) {
+      world.wantLegacy(connection.id);
+    }
     const work = relayWork(exchange, world);
     if (work === 'listen' && !world.relay) return refuse(problems.unknownMethod('subscriptions/listen', 'modern'));
     if (work !== undefined) {

@@ -50,7 +50,8 @@ export function relayCall(exchange: Exchange, work: Work, world: World): Upstrea
     },
     Date.now(),
   );
-  const kept = work === 'batch' ? BATCH_HEADERS : [];
+  const forwarded = namespace.connections.flatMap(({ forward }) => [...forward]);
+  const kept = work === 'batch' ? new Set([...BATCH_HEADERS, ...forwarded]) : [];
   return {
     route: RELAY_ROUTE,
     via: 'relay',
@@ -59,7 +60,7 @@ export function relayCall(exchange: Exchange, work: Work, world: World): Upstrea
       [TICKET_HEADER, ticket],
       ['content-type', 'application/json'],
       ['accept', head.header('accept') ?? 'application/json, text/event-stream'],
-      ...kept.flatMap((name) => {
+      ...[...kept].flatMap((name) => {
         const value = head.header(name);
         return value === undefined ? [] : [[name, value] as const];
       }),

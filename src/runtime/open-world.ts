@@ -1,5 +1,6 @@
 /** What a processor and a relay both need to know and to reach, opened once per process and closed in order. */
 import { isIP } from 'node:net';
+import { LRUCache } from 'lru-cache';
 import { AuditQueue } from '../audit/queue.ts';
 import { insertAuditEvents } from '../audit/store.ts';
 import { createVault } from '../credentials/vault.ts';
@@ -7,6 +8,7 @@ import type { World } from '../data-plane/world.ts';
 import { createEgress } from '../egress/egress.ts';
 import { KeyRing } from '../identity/key-ring.ts';
 import { packageVersion } from '../package-root.ts';
+import { FollowWaits } from '../sessions/follow-waits.ts';
 import { createHandles } from '../sessions/handles.ts';
 import { InFlight } from '../sessions/in-flight.ts';
 import { createLogLevels } from '../sessions/log-levels.ts';
@@ -18,6 +20,7 @@ import { createUpstreamSessions } from '../sessions/upstream-sessions.ts';
 import { startFeed } from '../snapshot/feed.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import { type Database, openDatabase, waitForDatabase } from '../storage/database.ts';
+import { notify } from '../storage/notify.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMeters } from '../telemetry/meters.ts';
 
@@ -49,6 +52,9 @@ export interface OpenedWorld {
 /** Answers above this leave by the edge service: measured, see docs/decisions/0004-big-answers.md. */
 const EDGE_THRESHOLD_BYTES = 16_384;
 
+/** How often the control plane is told that legacy clients call a modern upstream. */
+const LEGACY_WANTED_MS = 60_000;
+
 /** Settles once there is a snapshot to serve. */
 export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld> {
   const { log } = options;
@@ -58,10 +64,12 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   const vault = createVault(options.secretKey);
   const egress = createEgress(options.egress, vault);
   const sessionStore = createSessionStore(database);
-  const upstreamSessions = createUpstreamSessions({ vault, store: sessionStore, egress, log });
+  const followWaits = new FollowWaits();
+  const upstreamSessions = createUpstreamSessions({ vault, store: sessionStore, egress, followWaits, log });
   const keys = new KeyRing();
   const tombstones = new Tombstones();
   const inFlight = new InFlight();
+  const legacyWanted = new LRUCache<string, true>({ max: 10_000, ttl: LEGACY_WANTED_MS });
   const logLevels = createLogLevels(sessionStore);
   const meters = createMeters();
   const audit = new AuditQueue((rows) => insertAuditEvents(database, rows), log);
@@ -83,6 +91,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
         const { sessionId, id, reason } = JSON.parse(payload) as CancelBroadcast;
         inFlight.cancel(sessionId, id, reason);
       },
+      sallyport_followed: (payload) => followWaits.followed(JSON.parse(payload)),
       sallyport_level(payload) {
         const { sessionId, level } = JSON.parse(payload) as { sessionId: string; level: string };
         logLevels.changed(sessionId, level);
@@ -103,6 +112,11 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
       upstreamSessions.forget(session.id);
       const connections = [...(feed.snapshot()?.tenants.get(session.tenant)?.connections.values() ?? [])];
       upstreamSessions.close(open, connections);
+    },
+    wantLegacy(connectionId) {
+      if (legacyWanted.has(connectionId)) return;
+      legacyWanted.set(connectionId, true);
+      notify(database.kysely, 'sallyport_legacy', connectionId).catch(() => {});
     },
     upstreamSessions,
     sessionStore,

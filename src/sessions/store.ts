@@ -13,20 +13,23 @@ export function createSessionStore(database: Database): SessionStore {
       return rows[0]?.sealed_id;
     },
     async write({ key, tenant, sessionId, connectionId, sealed, expiresAt }) {
-      const { rows } = await pool.query<{ sealed_id: Buffer }>(
+      const { rows } = await pool.query<{ sealed_id: Buffer; is_followed: boolean }>(
         `insert into upstream_sessions (key, tenant_id, session_id, connection_id, sealed_id, expires_at)
          values ($1, $2, $3, $4, $5, $6)
          on conflict (key) do update set
            sealed_id = case when upstream_sessions.expires_at > now() then upstream_sessions.sealed_id else excluded.sealed_id end,
            expires_at = greatest(upstream_sessions.expires_at, excluded.expires_at)
-         returning sealed_id`,
+         returning sealed_id, exists (
+           select 1 from session_streams s join replicas r on r.id = s.relay_id
+           where s.session_id = $3 and r.seen_at > now() - interval '10 s'
+         ) as is_followed`,
         [key, tenant, sessionId, connectionId, sealed, new Date(expiresAt)],
       );
       // The relay that holds this session's stream now has one more upstream to listen to.
       if (sessionId !== null) {
         await pool.query("select pg_notify('sallyport_upstream', $1)", [JSON.stringify({ sessionId })]);
       }
-      return rows[0]?.sealed_id ?? sealed;
+      return { sealed: rows[0]?.sealed_id ?? sealed, isFollowed: rows[0]?.is_followed === true };
     },
     async wishes(sessionId, connectionId) {
       const { rows } = await pool.query<{ level: string | null; uris: string[] | null }>(

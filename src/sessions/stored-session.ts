@@ -32,8 +32,8 @@ export interface EndedUpstreamSession {
 
 export interface SessionStore {
   read(key: Buffer): Promise<Buffer | undefined>;
-  /** Stores unless another replica was first; returns what is stored now. */
-  write(session: StoredUpstreamSession): Promise<Buffer>;
+  /** Stores unless another replica was first; returns what is stored now, and whether a relay will listen to it. */
+  write(session: StoredUpstreamSession): Promise<{ readonly sealed: Buffer; readonly isFollowed: boolean }>;
   /** What a downstream session has asked for that a new upstream session must be told again. */
   wishes(sessionId: string, connectionId: string): Promise<SessionWishes>;
   /** undefined: it never said. */

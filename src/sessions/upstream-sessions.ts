@@ -11,6 +11,7 @@ import { openSession } from '../egress/upstream-client.ts';
 import type { SessionOwner, UpstreamSession } from '../exchange/exchange.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { FollowWaits } from './follow-waits.ts';
 import type { EndedUpstreamSession, SessionStore } from './stored-session.ts';
 import { repeatWishes } from './wishes.ts';
 
@@ -39,9 +40,10 @@ export function createUpstreamSessions(options: {
   vault: Vault;
   store: SessionStore;
   egress: Egress;
+  followWaits: FollowWaits;
   log: Logger;
 }): UpstreamSessions {
-  const { vault, store, egress, log } = options;
+  const { vault, store, egress, followWaits, log } = options;
   const cache = new LRUCache<string, UpstreamSession>({ max: CACHE_SIZE });
   const opening = new Map<string, Promise<UpstreamSession | undefined>>();
   /** Keys by downstream session, so that an end is complete. */
@@ -82,7 +84,8 @@ export function createUpstreamSessions(options: {
     } finally {
       deadline.release();
     }
-    const now = await store.write({
+    const wait = owner.sessionId === null ? undefined : followWaits.wait(owner.sessionId, connection.id);
+    const { sealed: now, isFollowed } = await store.write({
       key: hash,
       tenant: connection.tenant,
       sessionId: owner.sessionId,
@@ -90,6 +93,8 @@ export function createUpstreamSessions(options: {
       sealed: seal(mine, connection.id),
       expiresAt: owner.expiresAt,
     });
+    if (isFollowed) await wait?.followed;
+    else wait?.give();
     // Two replicas opened at once: the other's stands, ours goes.
     const agreed = unseal(now, key, connection.id) ?? mine;
     if (agreed.id !== mine.id) endUpstream(connection, mine);

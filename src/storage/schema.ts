@@ -34,6 +34,7 @@ export interface Tables {
     digest: string;
   };
   session_log_levels: { session_id: string; level: string; expires_at: Date };
+  session_streams: { session_id: string; relay_id: string; expires_at: Date };
   session_subscriptions: { session_id: string; connection_id: string; uri: string; expires_at: Date };
   upstream_sessions: UpstreamSessionsTable;
   session_tombstones: { session_id: string; tenant_id: string; ended_at: Generated<Date>; expires_at: Date };

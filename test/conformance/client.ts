@@ -21,27 +21,29 @@ interface ToolCall {
 }
 
 const [adminUrl = '', adminToken = '', mcpUrl = '', suiteUrl = ''] = process.argv.slice(2);
-if (!needsOAuth) await behindTheGateway(async (url) => useEverything(await connectTo(url)));
+if (!needsOAuth) await behindTheGateway(async (url, tools) => useEverything(await connectTo(url), tools));
 
 /**
  * One connection, in one namespace, for as long as `use` takes. Both are removed after it: the suite's server waits
  * until the gateway has let go of it.
  */
-async function behindTheGateway(use: (url: string) => Promise<void>): Promise<void> {
+async function behindTheGateway(use: (url: string, tools: number) => Promise<void>): Promise<void> {
   const name = `suite-${randomBytes(4).toString('hex')}`;
   await admin('POST', 'connections', { name, url: suiteUrl });
   try {
     await admin('POST', 'namespaces', { name, connections: [name], prefix: 'never' });
-    await eventually(async () => (await admin('GET', `connections/${name}/status`)).state === 'ready', 20_000);
+    const status = () => admin('GET', `connections/${name}/status`);
+    await eventually(async () => (await status()).state === 'ready', 20_000);
+    const { tools = 0 } = await status();
     const url = new URL(`/${name}/mcp`, mcpUrl).href;
     await eventually(async () => (await statusOf(url)) !== 404);
-    await use(url);
+    await use(url, tools);
   } finally {
     for (const path of [`namespaces/${name}`, `connections/${name}`]) await admin('DELETE', path);
   }
 }
 
-async function admin(method: string, path: string, body?: unknown): Promise<{ state?: string }> {
+async function admin(method: string, path: string, body?: unknown): Promise<{ state?: string; tools?: number }> {
   const response = await fetch(`${adminUrl}/api/v1/${path}`, {
     method,
     headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
@@ -49,7 +51,7 @@ async function admin(method: string, path: string, body?: unknown): Promise<{ st
   });
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-  return text === '' ? {} : (JSON.parse(text) as { state?: string });
+  return text === '' ? {} : (JSON.parse(text) as { state?: string; tools?: number });
 }
 
 async function statusOf(url: string): Promise<number> {
@@ -76,13 +78,17 @@ async function connectTo(url: string): Promise<Client> {
 }
 
 /** Every tool, resource and prompt, once. What fails is told and no reason to stop: the suite sees what it needs. */
-async function useEverything(client: Client): Promise<void> {
+async function useEverything(client: Client, expected: number): Promise<void> {
   const offers = client.getServerCapabilities() ?? {};
   const attempt = async (what: string, use: () => Promise<unknown>): Promise<void> => {
     await use().catch((error: Error) => process.stderr.write(`${what}: ${error.message}\n`));
   };
   if (offers.tools) {
-    const { tools } = await client.listTools();
+    // A processor learns of a catalog a moment after it was stored.
+    const { tools } = await eventually(async () => {
+      const list = await client.listTools();
+      return list.tools.length >= expected && list;
+    });
     const calls = toolCalls.length > 0 ? toolCalls : tools.map((tool) => callOf(tool, tools));
     for (const call of calls) await attempt(call.name, () => client.callTool(call, ANSWER));
   }

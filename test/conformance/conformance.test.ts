@@ -9,7 +9,7 @@ import { toTable } from './table.ts';
 import { verdictOn } from './verdict.ts';
 
 /** What `npm test` runs: a set costs two to three seconds. */
-const LEGS = ['direct'];
+const LEGS = ['direct', 'gateway', 'modern-on-legacy', 'legacy-on-modern'];
 const SETS = ['2026-07-28', '2025-11-25'] as const;
 
 const suite = await installSuite();

@@ -146,7 +146,7 @@ export async function smallRelay(
   const stopping = new AbortController();
   const addresses = new Map<string, string>();
   const pulse = new Pulse();
-  const watched = new WatchList(theStage.world.snapshot);
+  const watched = new WatchList(theStage.world.snapshot, () => theStage.world.keys.version);
   const world: RelayWorld = {
     ...theStage.world,
     relayId: randomUUID(),
@@ -155,6 +155,9 @@ export async function smallRelay(
       addressOf: async (id) => addresses.get(id),
       subscriptions: async () => new Map(),
       changed: async () => [],
+      streamOpened: async () => {},
+      streamClosed: async () => {},
+      followed: async () => {},
     },
     pulse,
     watched,

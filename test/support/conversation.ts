@@ -9,6 +9,7 @@ import { Conversation } from '../../src/data-plane/conversation.ts';
 import type { World } from '../../src/data-plane/world.ts';
 import { createEgress } from '../../src/egress/egress.ts';
 import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
+import { FollowWaits } from '../../src/sessions/follow-waits.ts';
 import { createHandles } from '../../src/sessions/handles.ts';
 import { InFlight } from '../../src/sessions/in-flight.ts';
 import { createLogLevels } from '../../src/sessions/log-levels.ts';
@@ -175,7 +176,7 @@ export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) 
   const tombstones = new Tombstones();
   const store: SessionStore = {
     read: async () => undefined,
-    write: async ({ sealed }) => sealed,
+    write: async ({ sealed }) => ({ sealed, isFollowed: false }),
     remove: async () => {},
     end: async () => [],
     wishes: async () => ({ logLevel: undefined, subscriptions: [] }),
@@ -197,11 +198,13 @@ export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) 
       tombstones.add(session.id, session.expiresAt);
     },
     upstreamSessions: createUpstreamSessions({
+      followWaits: new FollowWaits(),
       vault,
       egress,
       log,
       store,
     }),
+    wantLegacy: () => {},
     sessionStore: store,
     inFlight: new InFlight(),
     logLevels: createLogLevels(store),

@@ -66,6 +66,7 @@ export class Channel implements Watched, UpstreamsOwner {
     this.digests = viewDigests(namespace, persona);
     this.onEnd = onEnd;
     world.watched.add(this);
+    world.store.streamOpened(session, world.relayId).catch((error: unknown) => this.logStore(error));
   }
 
   get namespace(): Namespace | undefined {
@@ -165,7 +166,12 @@ export class Channel implements Watched, UpstreamsOwner {
     this.upstreams?.stop();
     this.upstreams = undefined;
     this.world.watched.remove(this);
+    this.world.store.streamClosed(this.sessionId, this.world.relayId).catch((error: unknown) => this.logStore(error));
     this.onEnd();
+  }
+
+  private logStore(error: unknown): void {
+    this.world.log.warn({ error: String(error), session: this.sessionId }, 'a stream could not be announced');
   }
 
   private record(request: Pick<Exchange, 'head' | 'requestId' | 'at'>, stream: EventStream): void {

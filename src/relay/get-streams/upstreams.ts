@@ -100,14 +100,24 @@ export class Upstreams {
     }
   }
 
-  private follow(connectionId: string, session: UpstreamSession, signal: AbortSignal): Promise<unknown> {
-    return followGet({
+  private async follow(connectionId: string, session: UpstreamSession, signal: AbortSignal): Promise<void> {
+    const { world, session: downstream } = this.owner;
+    let isTold = false;
+    const tell = (): void => {
+      if (isTold) return;
+      isTold = true;
+      world.store.followed(downstream.id, connectionId).catch(() => {});
+    };
+    await followGet({
       egress: this.owner.world.egress,
       connection: () => this.connection(connectionId),
       session,
       signal,
+      onOpen: tell,
       onMessage: (message) => this.heard(connectionId, session, message),
     });
+    // It has no such stream: there is nothing to wait for.
+    tell();
   }
 
   private subscribe(connectionId: string, uris: readonly string[], signal: AbortSignal): Promise<void> {

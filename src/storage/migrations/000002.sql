@@ -44,5 +44,13 @@ create table session_subscriptions (
   primary key (session_id, connection_id, uri)
 );
 
+-- Sessions whose client has an event stream, and the relay that holds it.
+create table session_streams (
+  session_id uuid not null,
+  relay_id text not null,
+  expires_at timestamptz not null,
+  primary key (session_id, relay_id)
+);
+
 -- Where other replicas reach a relay that holds something of theirs: `unix:PATH` or `HOST:PORT`.
 alter table replicas add column address text;
