@@ -135,6 +135,8 @@ export function continueResponse(
   status?: number,
 ): ProcessingResponse {
   const remove = responseHeadersToRemove(headers);
+  // Pieces may be edited. Envoy drops the length by itself only where it has known of the pieces from the start.
+  if (body === 'streamed' && headers.has('content-length')) remove.push('content-length');
   const set = status !== undefined ? ourJson(status) : isEventStream(headers) ? [UNBUFFERED] : [];
   const mutation = {
     ...(remove.length === 0 ? {} : { remove_headers: remove }),

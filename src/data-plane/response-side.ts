@@ -21,6 +21,9 @@ const WHOLE_BYTES = 1 << 20;
 const EDITED_BYTES = 4 << 20;
 /** An event, or a JSON body that must be edited, never grows past this. */
 const MAX_HELD_BYTES = 16 << 20;
+/** How long a stream may stay open after the response. Ended at once, its connection would be lost for the next call. */
+const LINGER_MS = 2000;
+const EMPTY = Buffer.alloc(0);
 
 /** What the conversation lends. */
 export interface Mouth {
@@ -56,6 +59,7 @@ export class ResponseSide {
   private events: EventSplitter | undefined;
   private readonly restoration: Restoration | undefined;
   private repeating: AbortController | undefined;
+  private lingering: NodeJS.Timeout | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
     this.exchange = exchange;
@@ -73,6 +77,7 @@ export class ResponseSide {
   /** The client is gone: what is still being done for it stops. */
   abandon(): void {
     this.repeating?.abort();
+    clearTimeout(this.lingering);
   }
 
   onHeaders(headers: HeaderMap, isLast: boolean): Promise<void> | undefined {
@@ -187,7 +192,7 @@ export class ResponseSide {
 
   private onWhole(body: Buffer): Promise<void> | undefined {
     if (this.isLostSession(body)) {
-      return this.repeatInstead((bytes) => this.mouth.write(reply.replaceBody(bytes, 200), true));
+      return this.repeatInstead((bytes, status) => this.mouth.write(reply.replaceBody(bytes, status), true));
     }
     const { bytes, status } = this.restored(body);
     const same = bytes === body && status === undefined;
@@ -208,8 +213,8 @@ export class ResponseSide {
       this.held = [];
       if (!this.isLostSession(whole)) this.releaseHeld(whole, true);
       else {
-        return this.repeatInstead((bytes) => {
-          this.releaseHeaders(200);
+        return this.repeatInstead((bytes, status) => {
+          this.releaseHeaders(status);
           this.mouth.write(reply.streamPiece(bytes, true), true);
         });
       }
@@ -226,14 +231,16 @@ export class ResponseSide {
   /** It would have to be edited, and is too large for that: better no answer than one nobody can match to its call. */
   private tooLarge(): void {
     const what = `its answer is larger than ${MAX_HELD_BYTES >> 20} MiB`;
+    const problem = problems.upstreamError(this.exchange?.connection?.name ?? '', what);
     this.mode = 'over';
     this.held = [];
     if (this.waiting !== undefined) {
-      const problem = problems.upstreamError(this.exchange?.connection?.name ?? '', what);
       this.mouth.refuse(problem, { upstreamStatus: this.status });
       return;
     }
-    this.mouth.write(reply.streamPiece(Buffer.alloc(0), true), true);
+    // The headers are gone, but nothing of the body.
+    const [body = EMPTY] = reply.problemAnswer(this.exchange, problem).body;
+    this.mouth.write(reply.streamPiece(body, true), true);
     this.mouth.record({ ...this.ending(), verdict: 'failed', reason: what });
   }
 
@@ -244,8 +251,9 @@ export class ResponseSide {
     if (isLast) this.finish();
   }
 
-  private restored(whole: Buffer): Restored {
-    return this.restoration?.answer(whole, this.status) ?? { bytes: whole, status: undefined };
+  /** `status`: of the answer that this is the body of. */
+  private restored(whole: Buffer, status = this.status): Restored {
+    return this.restoration?.answer(whole, status) ?? { bytes: whole, status: undefined };
   }
 
   /** `status`: replaces the upstream's, with a body of ours. */
@@ -264,19 +272,31 @@ export class ResponseSide {
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
       this.mode = 'over';
-      this.mouth.write(reply.streamPiece(Buffer.alloc(0), true), true);
+      const last = this.restoration?.breakOff(`its answer holds ${error.message}`) ?? EMPTY;
+      this.mouth.write(reply.streamPiece(last, true), true);
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: error.message });
       return;
     }
     if (isLast) {
       this.flushEvents(true);
       this.finish();
-    }
+    } else if (this.restoration?.isComplete === true) this.waitForEnd();
+  }
+
+  /** After the response a stream is to end; one that does not is ended here, so that it holds nothing and nobody up. */
+  private waitForEnd(): void {
+    this.lingering ??= setTimeout(() => {
+      if (this.mode !== 'events') return;
+      this.mode = 'over';
+      this.mouth.write(reply.streamPiece(EMPTY, true), true);
+      this.finish();
+    }, LINGER_MS).unref();
   }
 
   private flushEvents(isLast: boolean): void {
+    clearTimeout(this.lingering);
     // An event that the stream's end cut off is none (WHATWG HTML, "Interpreting an event stream").
-    const rest = this.restoration?.end() ?? Buffer.alloc(0);
+    const rest = this.restoration?.end() ?? EMPTY;
     if (isLast || rest.length > 0) this.mouth.write(reply.streamPiece(rest, isLast), isLast);
   }
 
@@ -308,7 +328,7 @@ export class ResponseSide {
     return /session/i.test(text) || (error?.kind === 'error' && idText(error) === 'null');
   }
 
-  private async repeatInstead(send: (bytes: Buffer) => void): Promise<void> {
+  private async repeatInstead(send: (bytes: Buffer, status: number) => void): Promise<void> {
     const { exchange } = this;
     if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('nothing to repeat');
     const answer = await this.repeat(exchange, exchange.connection, exchange.upstream);
@@ -316,13 +336,13 @@ export class ResponseSide {
     if ('problem' in answer) {
       exchange.problem = answer.problem;
       const [body = Buffer.alloc(0)] = reply.problemAnswer(exchange, answer.problem).body;
-      send(body);
+      send(body, 200);
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: answer.problem.reason, isError: true });
       return;
     }
-    const { bytes } = this.restored(answer.body);
+    const { bytes, status = 200 } = this.restored(answer.body, answer.status);
     this.bytesOut = bytes.length;
-    send(bytes);
+    send(bytes, status);
     this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
   }
 
@@ -332,10 +352,10 @@ export class ResponseSide {
       this.mouth.refuse(answer.problem, { upstreamStatus: answer.status });
       return;
     }
-    const { bytes } = this.restored(answer.body);
+    const { bytes, status = 200 } = this.restored(answer.body, answer.status);
     this.bytesOut = bytes.length;
     this.mouth.answer(
-      { kind: 'answer', status: 200, headers: [['content-type', 'application/json']], body: [bytes] },
+      { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
       { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
     );
   }

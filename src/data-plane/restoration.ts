@@ -70,11 +70,21 @@ export class Restoration {
     return bytes === data && fields.id === undefined ? event : formatEvent(bytes, { id, retry: fields.retry });
   }
 
+  /** The client has its answer: nothing that still comes is for it. */
+  get isComplete(): boolean {
+    return this.final !== undefined || this.isOver;
+  }
+
   /** What a stream that has ended still owes its client. */
   end(): Buffer | undefined {
-    if (this.translation === undefined || this.final !== undefined || this.isResumable || this.isOver) return undefined;
+    return this.isResumable ? undefined : this.breakOff('its answer ended before the response');
+  }
+
+  /** The event that says why no more will come; undefined where the client has its answer, or waits for none. */
+  breakOff(what: string): Buffer | undefined {
+    if (this.translation === undefined || this.isComplete) return undefined;
     if (this.exchange.envelope?.kind !== 'request') return undefined;
-    return formatEvent(this.problem(this.upstreamError('its answer ended before the response')), {});
+    return formatEvent(this.problem(this.upstreamError(what)), {});
   }
 
   /**

@@ -59,6 +59,7 @@ t.test('sessions that an upstream forgets are opened again and the call is repea
     const again = await one.call(`${name}__echo`, '{"n":9007199254740993}', '"id-7"');
     t.equal(again.status, 200, again.text);
     t.match(again.text, /"id":"id-7"/);
+    t.equal(textOf(again), '{"n":9007199254740992}', 'and its answer is the answer');
     t.equal(upstream.calls().at(-1)?.body.includes('9007199254740993'), true, 'the same bytes, again');
     t.match(await lastCall(gateway), { verdict: 'allowed', reason: 'repeated on a new upstream session' });
     const count = upstream.calls().length;

@@ -95,6 +95,8 @@ export async function openEvents(
   const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
   const reader = (response.body as ReadableStream<Uint8Array> | null)?.getReader();
   let text = '';
+  /** Up to here there is no end of an event: long ones are not searched again and again. */
+  let searched = 0;
   let isOver = reader === undefined;
   const ready: StreamEvent[] = [];
 
@@ -102,7 +104,7 @@ export async function openEvents(
     ready.push({ id, data, message: JSON.parse(data) as StreamEvent['message'], at: performance.now() });
   };
   const cut = (): void => {
-    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+    for (let end = text.indexOf('\n\n', searched); end >= 0; end = text.indexOf('\n\n')) {
       const lines = text.slice(0, end).split('\n');
       text = text.slice(end + 2);
       const field = (name: string): string[] =>
@@ -110,6 +112,7 @@ export async function openEvents(
       const data = field('data').join('\n');
       if (data !== '') take(data, field('id').at(-1));
     }
+    searched = Math.max(0, text.length - 1);
   };
   const decoder = new TextDecoder();
   async function read(): Promise<void> {
