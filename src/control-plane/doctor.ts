@@ -43,6 +43,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   revision: checkRevisions,
   envoy: checkEnvoy,
   processors: checkProcessors,
+  relays: checkRelays,
   connections: checkConnections,
 };
 
@@ -132,19 +133,31 @@ async function checkEnvoy({ gateway }: AdminContext): Promise<readonly Finding[]
   ];
 }
 
-async function checkProcessors({ database }: AdminContext): Promise<Finding> {
-  const active = await activeRevisionId(database.kysely);
-  const replicas = await liveReplicas(database.kysely);
+function checkProcessors({ database }: AdminContext): Promise<Finding> {
   const remedy = 'Start one with: sallyport processor. Without any, every MCP request is refused.';
-  if (replicas.length === 0) return bad('processors', 'none has reported within ten seconds', remedy);
+  return checkReplicas(database, { name: 'processors', role: 'processor' }, remedy);
+}
+
+async function checkRelays({ database, gateway }: AdminContext): Promise<Finding> {
+  const remedy = 'Start one with: sallyport relay. Without any, event streams and calls between the eras are refused.';
+  const found = await checkReplicas(database, { name: 'relays', role: 'relay' }, remedy);
+  // Only our own Envoy has a route to one.
+  const isNeeded = gateway.ads().nodes.length > 0;
+  return found.ok || isNeeded ? found : good('relays', 'none, and no Envoy of ours that would need one');
+}
+
+async function checkReplicas(
+  database: AdminContext['database'],
+  { name, role }: { readonly name: string; readonly role: string },
+  remedy: string,
+): Promise<Finding> {
+  const active = await activeRevisionId(database.kysely);
+  const replicas = (await liveReplicas(database.kysely)).filter((replica) => replica.role === role);
+  if (replicas.length === 0) return bad(name, 'none has reported within ten seconds', remedy);
   const behind = replicas.filter(({ revision }) => active !== undefined && revision < active);
-  if (behind.length === 0) return good('processors', `${replicas.length} serve revision ${active}`);
+  if (behind.length === 0) return good(name, `${replicas.length} serve revision ${active}`);
   const who = behind.map(({ id, revision }) => `${id} (at ${revision})`).join(', ');
-  return bad(
-    'processors',
-    `behind revision ${active}: ${who}`,
-    'See their log: the database may be out of their reach.',
-  );
+  return bad(name, `behind revision ${active}: ${who}`, 'See their log: the database may be out of their reach.');
 }
 
 async function checkConnections({ database, tenant }: AdminContext): Promise<readonly Finding[]> {

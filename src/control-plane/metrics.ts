@@ -7,15 +7,17 @@ const WORKER_MS = 1_000;
 /** As many as `up` starts at most. */
 const MAX_WORKERS = 64;
 
-/** Prometheus text of every processor worker of this deployment that answers, by worker. */
+/** Prometheus text of every processor and relay of this deployment that answers, by worker. */
 export async function scrapeWorkers(runtimeDir: string): Promise<Map<string, string>> {
   const sockets = socketsIn(runtimeDir);
-  const present = Array.from({ length: MAX_WORKERS }, (_, index) => index).filter((index) =>
-    existsSync(sockets.edge(index)),
-  );
+  const workers = Array.from({ length: MAX_WORKERS }, (_, index) => index).flatMap((index) => [
+    { worker: String(index), socket: sockets.edge(index) },
+    { worker: `relay-${index}`, socket: sockets.relayMetrics(index) },
+  ]);
+  const present = workers.filter(({ socket }) => existsSync(socket));
   const texts = await Promise.all(
-    present.map(async (index): Promise<[string, string | undefined]> => {
-      return [String(index), await scrape(sockets.edge(index)).catch(() => undefined)];
+    present.map(async ({ worker, socket }): Promise<[string, string | undefined]> => {
+      return [worker, await scrape(socket).catch(() => undefined)];
     }),
   );
   return new Map(texts.filter((entry): entry is [string, string] => entry[1] !== undefined));

@@ -21,7 +21,8 @@ export async function readiness(context: AdminContext) {
 async function look({ database }: AdminContext) {
   const revision = (await activeRevisionId(database.kysely)) ?? null;
   const replicas = await liveReplicas(database.kysely);
-  return { database: 'ok', revision, processors: replicas.length };
+  const count = (role: string): number => replicas.filter((replica) => replica.role === role).length;
+  return { database: 'ok', revision, processors: count('processor'), relays: count('relay') };
 }
 
 const timeout = () =>

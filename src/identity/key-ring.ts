@@ -27,6 +27,8 @@ export const keyHint = (key: string): string => `${key.slice(0, 6)}…`;
 export class KeyRing {
   private readonly byHash = new Map<string, KeyRecord>();
   private readonly byId = new Map<string, KeyRecord>();
+  /** Grows with every change. */
+  version = 0;
 
   get size(): number {
     return this.byHash.size;
@@ -36,6 +38,7 @@ export class KeyRing {
   put(keyHash: Buffer, record: KeyRecord): void {
     this.byHash.set(keyHash.toString('hex'), record);
     this.byId.set(record.id, record);
+    this.version++;
   }
 
   /** For those whose key was seen when they came, and who stay. */

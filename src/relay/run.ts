@@ -9,6 +9,7 @@ import { createBridge } from './bridge/bridge.ts';
 import { createFront } from './front.ts';
 import { GetStreams } from './get-streams/entry.ts';
 import { listen } from './listen/entry.ts';
+import { serveMetrics } from './metrics-socket.ts';
 import { Pulse } from './pulse.ts';
 import { createRelayStore } from './relay-store.ts';
 import { startRelayServer } from './server.ts';
@@ -48,7 +49,10 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   const remote = options.listen?.replace(/^tcp:/, '');
   const relayId = randomUUID();
   const streams = new GetStreams();
-  const watched = new WatchList(() => opened?.world.snapshot());
+  const watched = new WatchList(
+    () => opened?.world.snapshot(),
+    () => opened?.world.keys.version ?? 0,
+  );
   let opened: Awaited<ReturnType<typeof openWorld>> | undefined;
   opened = await openWorld({
     databaseUrl: options.databaseUrl,
@@ -99,6 +103,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
     'Sessions with HTTP+SSE upstreams that this relay holds',
     () => sseUpstreams.size,
   );
+  const metrics = await serveMetrics(sockets.relayMetrics(options.index), world.meters);
   process.send?.({ type: 'ready' });
   log.info({ local, remote, relayId }, 'relay serves');
 
@@ -111,6 +116,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   sseUpstreams.close(SSE_GRACE_MS);
   await server.close(DRAIN_MS);
   pulse.stop();
+  metrics.close();
   front.close();
   await opened.close(AUDIT_MS);
   return 0;

@@ -1,6 +1,6 @@
 /**
- * Everything at the relay that lives long is looked at again: when the world has changed, when its session has ended or
- * expired, and from time to time, because keys are revoked without a word to those who use them.
+ * Everything at the relay that lives long is looked at again: when the world or the keys have changed, when its session has
+ * ended or expired, and from time to time, because keys expire too.
  */
 import type { Snapshot } from '../snapshot/snapshot.ts';
 
@@ -18,7 +18,7 @@ export interface Watched {
 }
 
 const SECOND_MS = 1000;
-/** At most this long after a revocation a stream still stands. */
+/** At most this long after its key's expiry a stream still stands. */
 const LOOK_AGAIN_MS = 25_000;
 /** Several changes in a row are one. */
 const DEBOUNCE_MS = 100;
@@ -29,12 +29,16 @@ export class WatchList {
   private readonly all = new Map<Watched, number>();
   private readonly bySession = new Map<string, Set<Watched>>();
   private readonly snapshot: () => Snapshot | undefined;
+  private readonly keysVersion: () => number;
+  private seenKeys = 0;
   private readonly timer = setInterval(() => this.everySecond(), SECOND_MS);
   private debounce: NodeJS.Timeout | undefined;
   private sweeping = false;
 
-  constructor(snapshot: () => Snapshot | undefined) {
+  /** `keysVersion`: another number means that a key was made, revoked or given other roles. */
+  constructor(snapshot: () => Snapshot | undefined, keysVersion: () => number) {
     this.snapshot = snapshot;
+    this.keysVersion = keysVersion;
   }
 
   get size(): number {
@@ -91,6 +95,9 @@ export class WatchList {
   private everySecond(): void {
     const now = Date.now();
     const snapshot = this.snapshot();
+    const keys = this.keysVersion();
+    if (keys !== this.seenKeys) this.worldChanged();
+    this.seenKeys = keys;
     for (const [one, lookAt] of this.all) {
       if (one.expiresAt <= now) one.end();
       else if (lookAt <= now && snapshot !== undefined) {

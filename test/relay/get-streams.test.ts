@@ -38,8 +38,6 @@ t.test('event streams of legacy clients', async (t) => {
   const gateway = await startGateway(t, { config: CONFIG({ up: up.url, modern: modern.url }, KEYS) });
   await Promise.all([gateway.ready('up'), gateway.ready('modern')]);
   t.teardown(() => t.passing() || t.comment(gateway.output()));
-  const openStreams = () => up.streams.size;
-  const known = openStreams();
 
   /** A session that has called the upstream, so that it has one there, and its stream there. */
   async function acquainted(t: Test, key = FIRST, capabilities: unknown = {}) {
@@ -319,26 +317,34 @@ t.test('event streams of legacy clients', async (t) => {
     t.pass('a client that has said that it is done is let go');
   });
 
-  t.test('a revoked key ends its streams', { skip: process.env.SALLYPORT_SLOW === undefined }, async (t) => {
+  t.test('a revoked key ends its streams', async (t) => {
     const made = await gateway.admin<{ key: string; name: string }>('POST', 'keys', { name: 'brief', roles: ['all'] });
     const client = await legacySession(gateway.mcpUrl, made.json.key);
     const stream = await listen(gateway, made.json.key, client);
     t.equal(stream.status, 200);
     await gateway.admin('DELETE', 'keys/brief');
-    t.equal(await stream.next(31_000), undefined);
+    t.equal(await stream.next(5000), undefined);
   });
 
-  t.test('nothing is left open upstream', async (t) => {
-    await gateway.admin('GET', 'connections');
-    t.ok(openStreams() >= known);
-    t.end();
+  t.test('clients that come and go in masses end nobody else’s stream', async (t) => {
+    const { stream, upstream } = await acquainted(t);
+    const client = await legacySession(gateway.mcpUrl, FIRST);
+    const flap = async (): Promise<void> => {
+      const one = await rawStream(gateway.mcpUrl, { ...bearer(FIRST), ...client.headers });
+      one.socket.resetAndDestroy();
+    };
+    // Well above what Node's HTTP/2 takes on one connection.
+    for (let i = 0; i < 75; i++) await Promise.all(Array.from({ length: 20 }, flap));
+    const message = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'still here' } };
+    upstream.event(message);
+    t.same((await stream.next())?.message, message);
+    t.equal((await listen(gateway, FIRST, client)).status, 200);
   });
 
-  t.test('a stop tells clients to come back, and keeps streams alive until then', async (t) => {
+  t.test('a stop tells clients to come back', async (t) => {
     const client = await legacySession(gateway.mcpUrl, FIRST);
     const stream = await rawStream(gateway.mcpUrl, { ...bearer(FIRST), ...client.headers });
     await stream.until(/id: /);
-    await stream.until(/\n:\n\n/, 26_000);
     const begun = performance.now();
     const code = gateway.stop();
     await stream.until(/retry: \d{4}\n\n/, 5000);
