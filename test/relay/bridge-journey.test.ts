@@ -9,6 +9,7 @@ import { startLegacy } from '../support/legacy-upstream.ts';
 import { textOf } from '../support/mcp.ts';
 import { startModern } from '../support/modern-upstream.ts';
 import { legacySession, modernPost, modernRequest, openEvents } from '../support/raw-client.ts';
+import { startEverything } from '../support/upstream.ts';
 
 const ANN = 'first-key-of-the-bridge-journey';
 const BOB = 'second-key-of-the-bridge-journey';
@@ -21,6 +22,7 @@ const EVERYTHING: ClientCapabilities = {
 const oldFixture = await startFixture({ era: 'legacy' });
 const newFixture = await startFixture({ era: 'modern' });
 t.teardown(() => Promise.all([oldFixture.close(), newFixture.close()]));
+const everything = await startEverything(t);
 const oldServer = await startLegacy(t);
 const newServer = await startModern(t);
 const gateway: Gateway = await startGateway(t, {
@@ -28,11 +30,13 @@ const gateway: Gateway = await startGateway(t, {
 connections:
   old: { url: "${oldFixture.url}" }
   new: { url: "${newFixture.url}" }
+  everything: { url: "${everything.url}" }
   scripted-old: { url: "${oldServer.url}" }
   scripted-new: { url: "${newServer.url}" }
 namespaces:
   old: { connections: [old], prefix: never }
   new: { connections: [new], prefix: never }
+  everything: { connections: [everything], prefix: never }
   default: { connections: [scripted-old, scripted-new], prefix: always }
 personas:
   admin: { roles: [admin], tools: { allow: ["*"] }, connections: { allow: ["*"] } }
@@ -42,7 +46,7 @@ identity:
     - { name: bob, key: "${BOB}", roles: [admin] }
 `,
 });
-await Promise.all(['old', 'new', 'scripted-old', 'scripted-new'].map((name) => gateway.ready(name)));
+await Promise.all(['old', 'new', 'everything', 'scripted-old', 'scripted-new'].map((name) => gateway.ready(name)));
 
 interface Asked {
   readonly method: string;
@@ -52,7 +56,7 @@ interface Asked {
 /** A client of one era that answers whatever it is asked, and remembers it. */
 async function sdk(
   t: Test,
-  namespace: 'old' | 'new',
+  namespace: 'old' | 'new' | 'everything',
   era: 'legacy' | 'modern',
 ): Promise<{ client: Client; asked: Asked[] }> {
   const client = new Client(
@@ -117,6 +121,16 @@ for (const [era, namespace] of [
     t.ok(progress.length > 1, 'progress passes by the way');
   });
 }
+
+t.test('a modern client and the server that most people try first', async (t) => {
+  const { client, asked } = await sdk(t, 'everything', 'modern');
+  const call = async (name: string, args = {}) => said(await client.callTool({ name, arguments: args }));
+  t.match(await call('trigger-elicitation-request'), 'Ann');
+  t.match(await call('trigger-sampling-request', { prompt: 'Capital?' }), 'Paris');
+  // It asks for roots on the stream of the session, not on that of the call.
+  t.match(await call('get-roots-list'), 'file:///home');
+  t.ok(asked.length >= 3);
+});
 
 t.test('equal ids of two modern principals stay apart, and so do their states', async (t) => {
   const park = async (key: string) => {

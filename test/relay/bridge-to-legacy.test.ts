@@ -457,10 +457,44 @@ t.test('a lost session is opened again, a broken stream taken up again', async (
   const held = await up.nextCall();
   held.raw('id: 7\nretry: 10\ndata: \n\n');
   held.end();
-  const stream = await eventually(() => [...up.streams].at(-1));
+  const stream = await eventually(() => [...up.streams].find(({ headers }) => headers['last-event-id'] !== undefined));
   t.equal(stream.headers['last-event-id'], '7');
   stream.event({ jsonrpc: '2.0', id: held.message.id, result: text('3') });
   t.match(await last(third), { result: text('3') });
+});
+
+t.test('what is asked beside the call, on the GET stream, is asked in it', async (t) => {
+  const { up, s } = await setUp(t);
+  const client = s.client();
+  const answer = call(client);
+  const held = await up.nextCall();
+  t.equal(up.streams.size, 1, 'the stream was open before the call');
+  up.notify({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+  up.notify({ jsonrpc: '2.0', id: 'p', method: 'ping' });
+  up.notify({ jsonrpc: '2.0', id: 'side', method: 'roots/list' });
+  t.match(await up.answerTo('p'), { result: {} });
+  const { result } = await last(answer);
+  t.same(Object.values(result?.inputRequests ?? {}), [{ method: 'roots/list' }]);
+  up.notify({ jsonrpc: '2.0', id: 'meanwhile', method: 'roots/list' });
+  const [key = ''] = Object.keys(result?.inputRequests ?? {});
+  const second = await last(
+    call(client, { requestState: result?.requestState, inputResponses: { [key]: { roots: [] } } }, '2'),
+  );
+  t.match(await up.answerTo('side'), { result: { roots: [] } });
+  const [other = ''] = Object.keys(second.result?.inputRequests ?? {});
+  const third = call(client, { requestState: second.result?.requestState, inputResponses: { [other]: { roots: [] } } });
+  t.match(await up.answerTo('meanwhile'), { result: { roots: [] } });
+  held.result(text('both'));
+  t.match(await last(third), { result: text('both') });
+
+  up.notify({ jsonrpc: '2.0', id: 'nobody', method: 'roots/list' });
+  t.match(await up.answerTo('nobody'), { error: { code: -32601 } }, 'outside of a call there is nobody to ask');
+  const again = call(client);
+  (await up.nextCall()).result(text('x'));
+  await last(again);
+  t.equal(up.calls.filter(({ httpMethod }) => httpMethod === 'GET').length, 1, 'the stream is kept for the next call');
+  s.bridge.close();
+  await eventually(() => up.streams.size === 0);
 });
 
 t.test('a relay that stops ends what waits', async (t) => {

@@ -13,6 +13,7 @@ import { Questions } from './questions.ts';
 import { Reply } from './reply.ts';
 import { openRequestState } from './request-state.ts';
 import { restoreExchange } from './restore.ts';
+import { SideQuestions } from './side-questions.ts';
 import { callLegacy, resumeLegacy, type Serving } from './to-legacy.ts';
 import { callModern } from './to-modern.ts';
 import { areAccepted } from './url-elicitation.ts';
@@ -24,13 +25,14 @@ export interface Bridge {
   readonly answer: Entry;
   /** What was asked of clients and is not answered, calls that are parked for it included. */
   readonly waiting: number;
-  /** Ends what is parked. */
+  /** Ends what is parked, and what is listened to. */
   close(): void;
 }
 
 export function createBridge(options: ParkedCallsOptions = {}): Bridge {
   const questions = new Questions();
   const parked = new ParkedCalls(options);
+  const sideQuestions = new SideQuestions();
   const peers = new Peers();
 
   const call: Entry = async (request, response, world, ticket) => {
@@ -49,7 +51,7 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
     if (exchange.client?.era === 'legacy') {
       return callModern(exchange, connection, answering(), questions, world);
     }
-    const serving = (): Serving => ({ exchange, reply: answering(), parked, world });
+    const serving = (): Serving => ({ exchange, reply: answering(), parked, sideQuestions, world });
     const retry = readRetry(envelope);
     if (retry === 'none') return callLegacy(serving(), connection);
     if ('fault' in retry) return answering().refuse(bridgeProblems.badResponses(retry.fault));
@@ -99,7 +101,10 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
     get waiting() {
       return questions.size + parked.size;
     },
-    close: () => parked.dropAll('the gateway stops'),
+    close() {
+      parked.dropAll('the gateway stops');
+      sideQuestions.close();
+    },
   };
 }
 

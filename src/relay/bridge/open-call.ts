@@ -8,56 +8,98 @@ import type { Exchange, UpstreamCall, UpstreamSession } from '../../exchange/exc
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { idText } from '../../mcp/envelope.ts';
 import { parseResponse } from '../../mcp/response.ts';
-import { cancelUpstream } from '../../routing/cancel.ts';
 import { type OutgoingOptions, outgoing, upstreamHeaders } from '../../routing/outgoing.ts';
 import { upstreamProblem } from '../../routing/route.ts';
 import { ownerOf } from '../../sessions/owner.ts';
 import { eraTowards } from '../../snapshot/era.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import type { RelayWorld } from '../world.ts';
-import {
-  BrokenAnswer,
-  MAX_MESSAGE_BYTES,
-  messagesOf,
-  oneMessage,
-  type Resume,
-  UpstreamAnswer,
-} from './upstream-answer.ts';
+import { BrokenAnswer, MAX_MESSAGE_BYTES, messagesOf, type Resume, UpstreamAnswer } from './upstream-answer.ts';
+
+export type CallOptions = Omit<OutgoingOptions, 'session' | 'owner'> & {
+  /** Waited for before the call is sent; once more where its session had to be replaced. */
+  readonly prepare?: (call: UpstreamCall) => Promise<void>;
+};
 
 export interface OpenedCall {
+  /** As it was sent last. */
   readonly call: UpstreamCall;
+  /** The call is sent with the first look at it. */
   readonly answer: UpstreamAnswer;
 }
 
-/** `signal`: until the answer has begun; from then on the call ends with `answer.close()`. */
+/** What came instead of an answer. */
+class RefusedCall extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
+/** Throws what `failedCall` understands, and so does reading the answer. `signal`: for opening a session. */
 export async function openCall(
   exchange: Exchange,
   connection: Connection,
-  options: Omit<OutgoingOptions, 'session' | 'owner'>,
+  options: CallOptions,
   world: RelayWorld,
   signal: AbortSignal,
-): Promise<OpenedCall | Problem> {
+): Promise<OpenedCall> {
+  const { client, principal, session: downstream } = exchange;
+  if (client === undefined || principal === undefined) throw new Error('a call before its client is known');
+  const owner = ownerOf(connection, client, downstream, principal, exchange.at);
+  const isModern = eraTowards(connection, client.era) === 'modern';
+  const session = isModern ? undefined : await world.upstreamSessions.acquire(connection, owner);
+  let call = outgoing(exchange, connection, { ...options, session, owner });
+  await options.prepare?.(call);
+  signal.throwIfAborted();
   const stop = new AbortController();
-  let sent: UpstreamCall | undefined;
-  const give = (): void => stop.abort(signal.reason);
-  if (signal.aborted) give();
-  signal.addEventListener('abort', give, { once: true });
-  try {
-    return await open(exchange, connection, options, world, stop, (call) => {
-      sent = call;
-    });
-  } catch (error) {
-    stop.abort();
-    if (signal.aborted && sent !== undefined) cancelUpstream(exchange, sent, world, 'the request was ended');
-    if (signal.aborted) throw signal.reason;
-    return failedCall(connection, error);
-  } finally {
-    signal.removeEventListener('abort', give);
+
+  async function* messages(): AsyncGenerator<Buffer, void> {
+    for (let isFirst = true; ; isFirst = false) {
+      const response = await send(connection, call, world, stop.signal);
+      const whole = isEventStream(response) ? undefined : await readAll(response.body, MAX_MESSAGE_BYTES);
+      if (isFirst && call.session !== undefined && isLostSession(response, whole)) {
+        const fresh = await world.upstreamSessions.replace(connection, owner, call.session);
+        call = { ...call, session: fresh, headers: upstreamHeaders(exchange, connection, fresh) };
+        await options.prepare?.(call);
+        continue;
+      }
+      const problem = problemWith(connection, response, whole);
+      if (problem !== undefined) throw new RefusedCall(problem);
+      const resume = resumption(exchange, connection, call.session, world, stop.signal);
+      if (whole === undefined) yield* messagesOf(response.body, resume, stop.signal);
+      else yield whole;
+      return;
+    }
   }
+  return {
+    get call() {
+      return call;
+    },
+    answer: new UpstreamAnswer(messages(), stop),
+  };
+}
+
+function send(
+  connection: Connection,
+  { path, headers, body }: UpstreamCall,
+  { egress }: RelayWorld,
+  signal: AbortSignal,
+): Promise<EgressResponse> {
+  return egress.send(connection, {
+    method: 'POST',
+    path,
+    headers: Object.fromEntries(headers),
+    body,
+    signal,
+    stream: true,
+  });
 }
 
 /** Why a call broke, as its caller should hear it. Throws what is no upstream's fault. */
 export function failedCall(connection: Connection, error: unknown): Problem {
+  if (error instanceof RefusedCall) return error.problem;
   if (error instanceof EgressError || error instanceof UpstreamError) return upstreamProblem(connection, error);
   if (error instanceof BrokenAnswer) return problems.upstreamError(connection.name, error.message);
   if (error instanceof DOMException && error.name === 'TimeoutError') {
@@ -68,45 +110,6 @@ export function failedCall(connection: Connection, error: unknown): Problem {
     );
   }
   throw error;
-}
-
-async function open(
-  exchange: Exchange,
-  connection: Connection,
-  options: Omit<OutgoingOptions, 'session' | 'owner'>,
-  world: RelayWorld,
-  stop: AbortController,
-  onSend: (call: UpstreamCall) => void,
-): Promise<OpenedCall | Problem> {
-  const { client, principal, session: downstream } = exchange;
-  if (client === undefined || principal === undefined) throw new Error('a call before its client is known');
-  const owner = ownerOf(connection, client, downstream, principal, exchange.at);
-  const isModern = eraTowards(connection, client.era) === 'modern';
-  let session = isModern ? undefined : await world.upstreamSessions.acquire(connection, owner);
-  for (let isFirst = true; ; isFirst = false) {
-    const call = outgoing(exchange, connection, { ...options, session, owner });
-    const { path, body } = call;
-    const headers = Object.fromEntries(call.headers);
-    onSend(call);
-    const response = await world.egress.send(connection, {
-      method: 'POST',
-      path,
-      headers,
-      body,
-      signal: stop.signal,
-      stream: true,
-    });
-    const whole = isEventStream(response) ? undefined : await readAll(response.body, MAX_MESSAGE_BYTES);
-    if (isFirst && session !== undefined && isLostSession(response, whole)) {
-      session = await world.upstreamSessions.replace(connection, owner, session);
-      continue;
-    }
-    const problem = problemWith(connection, response, whole);
-    if (problem !== undefined) return problem;
-    const resume = resumption(exchange, connection, session, world, stop.signal);
-    const messages = whole === undefined ? messagesOf(response.body, resume, stop.signal) : oneMessage(whole);
-    return { call, answer: new UpstreamAnswer(messages, stop) };
-  }
 }
 
 const isEventStream = ({ headers, status }: EgressResponse): boolean =>

@@ -42,6 +42,7 @@ export class ParkedCalls {
     const id = randomUUID();
     const timer = setTimeout(() => this.drop(id, 'no input came in time'), this.waitMs);
     this.byId.set(id, { owner, call, timer });
+    call.isParked = true;
     return id;
   }
 
@@ -50,6 +51,7 @@ export class ParkedCalls {
     if (parked === undefined) return undefined;
     clearTimeout(parked.timer);
     this.byId.delete(id);
+    parked.call.isParked = false;
     return parked.call;
   }
 

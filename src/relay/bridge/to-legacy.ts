@@ -3,8 +3,8 @@
  * (`input_required`); the call itself waits here until the client's next request brings the answers.
  */
 import { startDeadline } from '../../egress/deadline.ts';
-import type { Exchange } from '../../exchange/exchange.ts';
-import { type Problem, problems } from '../../exchange/problem.ts';
+import type { Exchange, UpstreamCall } from '../../exchange/exchange.ts';
+import { problems } from '../../exchange/problem.ts';
 import { idText } from '../../mcp/envelope.ts';
 import type { ResponseEnvelope } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
@@ -18,9 +18,10 @@ import { failedCall, openCall } from './open-call.ts';
 import type { ParkedCalls } from './parked-calls.ts';
 import type { Reply } from './reply.ts';
 import { sealRequestState } from './request-state.ts';
+import type { Seat, SideQuestions } from './side-questions.ts';
 import { LATE } from './upstream-answer.ts';
 import { urlsToVisit } from './url-elicitation.ts';
-import { WaitingCall } from './waiting-call.ts';
+import { pong, WaitingCall } from './waiting-call.ts';
 
 /** Questions that come together go out together. Milliseconds. */
 const GATHER_MS = 5;
@@ -35,18 +36,29 @@ export interface Serving {
   readonly exchange: Exchange;
   readonly reply: Reply;
   readonly parked: ParkedCalls;
+  readonly sideQuestions: SideQuestions;
   readonly world: RelayWorld;
 }
 
 /** A call that is made now. */
 export async function callLegacy(serving: Serving, connection: Connection): Promise<void> {
-  const { exchange, reply, world } = serving;
+  const { exchange, reply, world, sideQuestions } = serving;
   const deadline = startDeadline(connection.timeoutMs, reply.gone);
+  let call: WaitingCall | undefined;
+  let seat: Seat | undefined;
+  const prepare = async ({ session }: UpstreamCall): Promise<void> => {
+    seat?.leave();
+    seat = session === undefined ? undefined : sideQuestions.join(connection, session, world);
+    if (call !== undefined) seat?.take(call);
+    await seat?.ready;
+  };
   try {
-    const opened = await openCall(exchange, connection, { freshId: true }, world, deadline.signal);
-    if ('code' in opened) reply.refuse(opened);
-    else await read(new WaitingCall(exchange, connection, opened, world), serving, deadline.signal);
+    const opened = await openCall(exchange, connection, { freshId: true, prepare }, world, deadline.signal);
+    call = new WaitingCall(exchange, connection, opened, world, () => seat?.leave());
+    seat?.take(call);
+    await read(call, serving, deadline.signal);
   } catch (error) {
+    seat?.leave();
     if (!reply.gone.aborted) reply.refuse(failedCall(connection, error));
   } finally {
     deadline.release();
@@ -84,6 +96,7 @@ async function read(call: WaitingCall, serving: Serving, signal: AbortSignal): P
         call.open.length === 0 ? await call.answer.next(signal) : await call.answer.within(GATHER_MS, signal);
       if (message === LATE) return park(call, serving);
       if (message === undefined) {
+        call.finish();
         reply.refuse(problems.upstreamError(call.connection.name, 'its answer ended before the response'));
         return;
       }
@@ -93,11 +106,11 @@ async function read(call: WaitingCall, serving: Serving, signal: AbortSignal): P
           if (!isTakenBack(translated.bytes, call)) await reply.say(translated.bytes);
           break;
         case 'final':
-          call.answer.release();
+          call.finish();
           reply.finish(translated.bytes);
           return;
         case 'needs input':
-          call.answer.release();
+          call.finish();
           visitUrls(call, serving, translated.message);
           return;
         case 'ask':
@@ -120,7 +133,7 @@ async function read(call: WaitingCall, serving: Serving, signal: AbortSignal): P
 
 /** false: too much was asked. */
 function take(call: WaitingCall, { client }: Exchange, message: ResponseEnvelope, id: string, method: string): boolean {
-  if (method === 'ping') return call.reply(`{"jsonrpc":"2.0","id":${id},"result":{}}`);
+  if (method === 'ping') return call.reply(pong(id));
   const { bytes, params } = message;
   if (client === undefined || !mayBePut(message, client.capabilities)) return call.reply(refusalOf(id));
   if (params !== undefined && params.end - params.start > MAX_ASK_BYTES) return call.reply(tooLarge(id));
@@ -152,16 +165,14 @@ function park(call: WaitingCall, { exchange, reply, parked, world }: Serving): v
 }
 
 /** Nothing waits upstream: the call has failed, and will be made again when the user has been there. */
-function visitUrls(call: WaitingCall, { exchange, reply, world }: Serving, message: ResponseEnvelope): void {
+function visitUrls({ connection }: WaitingCall, { exchange, reply, world }: Serving, message: ResponseEnvelope): void {
   const requests = urlsToVisit(message);
-  const problem: Problem | undefined =
-    requests === undefined
-      ? problems.upstreamError(call.connection.name, 'it wants the user to visit a page and does not say which')
-      : exchange.client?.capabilities.elicitsUrl === true
-        ? undefined
-        : problems.needsInput(call.connection.name, 'the user to visit a page');
-  if (problem !== undefined || requests === undefined) {
-    reply.refuse(problem ?? bridgeProblems.interrupted());
+  if (requests === undefined) {
+    reply.refuse(problems.upstreamError(connection.name, 'it wants the user to visit a page and does not say which'));
+    return;
+  }
+  if (exchange.client?.capabilities.elicitsUrl !== true) {
+    reply.refuse(problems.needsInput(connection.name, 'the user to visit a page'));
     return;
   }
   const keys = requests.map(({ key }) => key);

@@ -108,9 +108,7 @@ async function oneRound(bridged: Bridged, params: string | undefined): Promise<B
       freshId: true,
       ...(params === undefined || params === '' ? {} : { params }),
     };
-    const called = await openCall(exchange, connection, options, world, deadline.signal);
-    if ('code' in called) return called;
-    opened = called;
+    opened = await openCall(exchange, connection, options, world, deadline.signal);
     return await answerOf(opened, bridged, deadline.signal);
   } catch (error) {
     opened?.answer.close();

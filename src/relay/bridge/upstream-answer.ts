@@ -6,6 +6,8 @@ import { EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/
 export const MAX_MESSAGE_BYTES = 16 << 20;
 /** A stream that breaks off may be taken up again so often without a new event on it. */
 const MAX_RESUMPTIONS = 5;
+/** Messages that came another way and wait for the reader. */
+const MAX_INSERTED = 32;
 /** Until then, where the upstream does not say (`retry`), and at most. Milliseconds. */
 const RETRY_MS = 1000;
 const MAX_RETRY_MS = 10_000;
@@ -23,6 +25,8 @@ export class UpstreamAnswer {
   private readonly stop: AbortController;
   /** What is being read: a reader that stops waiting leaves it to the next. */
   private pending: Promise<Buffer | undefined> | undefined;
+  private readonly inserted: Buffer[] = [];
+  private wake: () => void = () => {};
 
   /** `stop`: aborts the request at the upstream. */
   constructor(messages: AsyncGenerator<Buffer, void>, stop: AbortController) {
@@ -34,34 +38,54 @@ export class UpstreamAnswer {
   next(signal: AbortSignal): Promise<Buffer | undefined> {
     const pending = this.pull();
     return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const give = (): void => reject(signal.reason);
-      signal.addEventListener('abort', give, { once: true });
-      pending
-        .then(
-          (message) => {
-            if (signal.aborted) return;
-            this.pending = undefined;
-            resolve(message);
-          },
-          (error: unknown) => reject(error),
-        )
-        .finally(() => signal.removeEventListener('abort', give));
+      let isOver = false;
+      const settle = (): boolean => {
+        if (isOver) return false;
+        isOver = true;
+        this.wake = () => {};
+        signal.removeEventListener('abort', give);
+        return true;
+      };
+      const give = (): void => void (settle() && reject(signal.reason));
+      this.wake = () => void (this.inserted.length > 0 && settle() && resolve(this.inserted.shift()));
+      this.wake();
+      if (signal.aborted) give();
+      else signal.addEventListener('abort', give, { once: true });
+      pending.then(
+        (message) => {
+          if (!settle()) return;
+          this.pending = undefined;
+          resolve(message);
+        },
+        (error: unknown) => void (settle() && reject(error)),
+      );
     });
   }
 
   /** The next message if it comes within `ms`. */
   async within(ms: number, signal: AbortSignal): Promise<Buffer | undefined | typeof LATE> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<typeof LATE>((resolve) => {
-      timer = setTimeout(() => resolve(LATE), ms);
-    });
-    // Looked at before it is taken: the loser of a race must not have swallowed a message.
-    const first = await Promise.race([this.pull().then(() => undefined), late]).finally(() => clearTimeout(timer));
-    return first === LATE ? LATE : this.next(signal);
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(LATE), ms);
+    const give = (): void => late.abort(signal.reason);
+    if (signal.aborted) give();
+    signal.addEventListener('abort', give, { once: true });
+    try {
+      return await this.next(late.signal);
+    } catch (error) {
+      if (error === LATE) return LATE;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', give);
+    }
+  }
+
+  /** A message that came another way is read as if it had come on this one; false: too many wait. */
+  insert(message: Buffer): boolean {
+    if (this.inserted.length >= MAX_INSERTED) return false;
+    this.inserted.push(message);
+    this.wake();
+    return true;
   }
 
   /** The answer was complete: what may follow is of no interest, but the connection is. */
@@ -82,11 +106,6 @@ export class UpstreamAnswer {
     }
     return this.pending;
   }
-}
-
-/** A JSON answer: one message. */
-export async function* oneMessage(bytes: Buffer): AsyncGenerator<Buffer, void> {
-  yield bytes;
 }
 
 /**

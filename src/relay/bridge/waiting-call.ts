@@ -19,31 +19,37 @@ const MAX_ASKS = 32;
 /** Pings, and requests that are refused in the client's place. */
 const MAX_REPLIES = 100;
 
+export const pong = (id: string): string => `{"jsonrpc":"2.0","id":${id},"result":{}}`;
+
 export class WaitingCall {
+  /** Nobody reads now. */
+  isParked = false;
   readonly answer: UpstreamAnswer;
   readonly connection: Connection;
   private readonly exchange: Exchange;
-  private readonly call: UpstreamCall;
+  private readonly opened: OpenedCall;
   /** JSON text of the token under which the upstream reports progress. */
   private readonly token: string | undefined;
   private readonly world: RelayWorld;
+  private readonly onEnd: () => void;
   private readonly asks = new Map<string, Ask>();
   private asked = 0;
   private replied = 0;
 
-  constructor(exchange: Exchange, connection: Connection, { call, answer }: OpenedCall, world: RelayWorld) {
+  constructor(exchange: Exchange, connection: Connection, opened: OpenedCall, world: RelayWorld, onEnd: () => void) {
     this.exchange = exchange;
     this.connection = connection;
-    this.call = call;
-    this.answer = answer;
+    this.opened = opened;
+    this.answer = opened.answer;
     this.world = world;
-    this.token = call.mintedToken ?? tokenOf(exchange);
+    this.onEnd = onEnd;
+    this.token = opened.call.mintedToken ?? tokenOf(exchange);
   }
 
   /** The upstream's side as the client's request `exchange` is to see it: the ids stay what the upstream was given. */
   callFor(exchange: Exchange): UpstreamCall {
     const isOwn = exchange === this.exchange;
-    return { ...this.call, mintedToken: isOwn ? this.call.mintedToken : tokenTo(exchange, this.token) };
+    return { ...this.opened.call, mintedToken: isOwn ? this.opened.call.mintedToken : tokenTo(exchange, this.token) };
   }
 
   get open(): readonly Ask[] {
@@ -61,7 +67,7 @@ export class WaitingCall {
   /** Answers in the client's place, in the background. `message`: JSON-RPC. false: it has asked too much. */
   reply(message: string): boolean {
     if (++this.replied > MAX_REPLIES) return false;
-    tellUpstream(this.world, this.connection, this.call.session, message);
+    tellUpstream(this.world, this.connection, this.opened.call.session, message);
     return true;
   }
 
@@ -81,14 +87,21 @@ export class WaitingCall {
     for (const ask of this.asks.values()) if (ask.id === id) this.asks.delete(ask.key);
   }
 
+  /** The answer is complete. */
+  finish(): void {
+    this.onEnd();
+    this.answer.release();
+  }
+
   /** Nobody will read the answer: the upstream is told, and its stream ends. */
   cancel(reason: string): void {
-    cancelUpstream(this.exchange, this.call, this.world, reason);
+    this.onEnd();
+    cancelUpstream(this.exchange, this.opened.call, this.world, reason);
     this.answer.close();
   }
 
   private tell(message: string, signal: AbortSignal): Promise<void> {
-    return tell(this.world.egress, this.connection, this.call.session, message, signal);
+    return tell(this.world.egress, this.connection, this.opened.call.session, message, signal);
   }
 }
 
