@@ -1,5 +1,6 @@
 /** One session with an HTTP+SSE upstream: its stream, and the callers' requests that wait for what comes on it. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startDeadline } from '../../egress/deadline.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { type Envelope, idText } from '../../mcp/envelope.ts';
@@ -13,6 +14,8 @@ import { cancelled, isBroken, late, lost, problemOf, stopping, tooMany, unreache
 import { type RequestEnd, WaitingRequest } from './waiting-request.ts';
 
 const MAX_WAITING = 256;
+/** Time to answer a ping. */
+const PING_MS = 5000;
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -65,6 +68,7 @@ export class SseSession {
     const problem = await this.deliver(envelope.bytes, headers);
     if (problem !== undefined) sendProblem(response, problem);
     else if (!response.stream.destroyed) response.writeHead(202).end();
+    if (problem === GONE) this.close();
     const { bytes, method, cancels } = envelope;
     if (method !== 'notifications/cancelled' || cancels === undefined) return;
     // An upstream need not answer what was cancelled, and usually does not (MCP cancellation).
@@ -98,6 +102,7 @@ export class SseSession {
     this.waiting.set(key, one);
     const problem = await this.deliver(bytes, headers);
     if (problem !== undefined) one.refuse(problem);
+    if (problem === GONE) this.close();
   }
 
   close(): void {
@@ -159,10 +164,17 @@ export class SseSession {
   }
 
   private late(one: WaitingRequest): void {
-    void this.say(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${one.id}}}`);
     one.refuse(late(this.connection));
-    // A stream that says nothing at all may be long gone without a word.
-    if (this.waiting.size === 0 && this.heardAt < one.since) this.close();
+    void this.say(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${one.id}}}`);
+    if (this.heardAt < one.since) void this.doubt();
+  }
+
+  /** It said nothing at all for a call's whole time: its stream may be gone without a word, which a ping shows. */
+  private async doubt(): Promise<void> {
+    const asked = Date.now();
+    await this.say(`{"jsonrpc":"2.0","id":"sallyport-ping-${asked}","method":"ping"}`);
+    await delay(PING_MS, undefined, { ref: false });
+    if (this.heardAt < asked) this.close();
   }
 
   /** A message of our own, that nobody waits for. */
@@ -188,9 +200,7 @@ export class SseSession {
       // Whatever it says beside the status: answers come on the stream.
       answer.body.on('error', () => {}).resume();
       if (answer.status !== 404 || answer.localReply !== undefined) return problemOf(connection, answer);
-      // It knows this stream no more, so nothing was done; the caller opens another session.
-      queueMicrotask(() => this.close());
-      return gone;
+      return GONE;
     } catch (error) {
       if (over.signal.aborted) return lost(connection);
       return deadline.signal.aborted ? late(connection) : unreached(connection, error);
@@ -214,4 +224,5 @@ export class SseSession {
   }
 }
 
-const gone = problems.sessionUnknown('the upstream knows the event stream no more');
+/** Nothing was done, and the caller opens another session. */
+const GONE = problems.sessionUnknown('the upstream knows the event stream no more');
