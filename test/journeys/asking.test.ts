@@ -238,6 +238,62 @@ t.test('questions, cancellations and progress find their way, and no other', asy
     pooled.held.end();
   });
 
+  await t.test('hundreds of calls with one id, at once', async (t) => {
+    const crowd = await Promise.all(
+      Array.from({ length: 24 }, (_, i) =>
+        legacySession(mcpUrl, i % 2 === 0 ? 'anna-has-a-long-key' : 'bert-has-a-long-key'),
+      ),
+    );
+    const answers = await Promise.all(
+      crowd.flatMap((client, i) =>
+        ['one', 'shared', 'fresh'].flatMap((name) =>
+          [1, '1', 'x'].map(async (id) => {
+            const arguments_ = { who: i, name, id };
+            const { json, text } = await client.request(
+              'tools/call',
+              { name: `${name}__echo`, arguments: arguments_ },
+              id,
+            );
+            const heard = (json.result?.content as { text: string }[] | undefined)?.[0]?.text ?? text;
+            return (
+              json.id === id &&
+              JSON.stringify((JSON.parse(heard) as { arguments: unknown }).arguments) === JSON.stringify(arguments_)
+            );
+          }),
+        ),
+      ),
+    );
+    t.equal(answers.length, 216);
+    t.ok(
+      answers.every((isMine) => isMine),
+      'each client hears its own answer',
+    );
+  });
+
+  await t.test('a call is taken back before anything of its answer is there', async (t) => {
+    const opening = anna.stream('tools/call', HELD('one'), 'early');
+    const held = await one.nextCall();
+    const before = one.of('notifications/cancelled').length;
+    await anna.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'early' } });
+    await eventually(() => one.of('notifications/cancelled').length === before + 1);
+    held.error(-32800, 'cancelled');
+    t.match((await (await opening).next())?.message, { id: 'early', error: { code: -32800 } });
+
+    const { body, headers } = modernRequest('tools/call', { name: 'one__held' });
+    const hangUp = new AbortController();
+    const gone = fetch(mcpUrl, {
+      method: 'POST',
+      headers: { ...headers, authorization: 'Bearer anna-has-a-long-key', 'content-type': 'application/json' },
+      body,
+      signal: hangUp.signal,
+    }).catch(() => undefined);
+    const unanswered = await one.nextCall();
+    hangUp.abort();
+    await gone;
+    await eventually(() => one.of('notifications/cancelled').length === before + 2);
+    t.equal(one.of('notifications/cancelled').at(-1)?.message.params?.requestId, unanswered.message.id);
+  });
+
   await t.test('a legacy client that hangs up has not cancelled', async (t) => {
     const before = one.of('notifications/cancelled').length;
     const { held, stream } = await hold(anna, one, 'one', 'hung-up');

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { type DualUpstream, startDual } from '../support/dual-upstream.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Gateway, startGateway } from '../support/gateway.ts';
 import { type LegacyUpstream, startLegacy } from '../support/legacy-upstream.ts';
@@ -48,14 +49,16 @@ interface Stand {
   readonly upstreams: { name: string; era: Era; upstream: ScriptedUpstream }[];
   readonly old: LegacyUpstream;
   readonly fresh: ModernUpstream;
+  readonly dual: DualUpstream;
 }
 
 /** Three servers in one namespace, of both eras, with sessions and without; and one that nobody can reach. */
 async function stand(t: Test): Promise<Stand> {
-  const [old, plain, fresh, nobody] = await Promise.all([
+  const [old, plain, fresh, dual, nobody] = await Promise.all([
     startLegacy(t, { pageSize: 2 }),
     startLegacy(t, { sessions: false, version: '2025-06-18', sse: true }),
     startModern(t, { pageSize: 3 }),
+    startDual(t, { capabilities: { tools: {}, tasks: { requests: { tools: { call: {} } }, cancel: {} } } }),
     freePort(),
   ]);
   const gateway = await startGateway(t, {
@@ -65,13 +68,15 @@ connections:
   plain: { url: "${plain.url}" }
   fresh: { url: "${fresh.url}" }
   dead: { url: "http://127.0.0.1:${nobody}/mcp" }
+  both: { url: "${dual.url}" }
 namespaces:
   default: { connections: [old, plain, fresh, dead], prefix: always }
   solo: { connections: [fresh], prefix: never }
   solo-old: { connections: [old], prefix: never }
+  both: { connections: [both], prefix: always }
 `,
   });
-  await Promise.all(['old', 'plain', 'fresh'].map((name) => gateway.ready(name)));
+  await Promise.all(['old', 'plain', 'fresh', 'both'].map((name) => gateway.ready(name)));
   const agents = await agentsOf(gateway);
   await eventually(async () => {
     const { tools } = resultOf(await (agents[0] as Agent).ask('tools/list')) as { tools: { name: string }[] };
@@ -82,6 +87,7 @@ namespaces:
     agents,
     old,
     fresh,
+    dual,
     upstreams: [
       { name: 'old', era: 'legacy', upstream: old },
       { name: 'plain', era: 'legacy', upstream: plain },
@@ -96,7 +102,7 @@ const textIn = (result: Record<string, unknown>): string =>
 
 t.test('clients of both eras before servers of both eras', async (t) => {
   const s = await stand(t);
-  const { gateway, agents, upstreams, old, fresh } = s;
+  const { gateway, agents, upstreams, old, fresh, dual } = s;
 
   await t.test('three servers are one, and the dead one hides nobody', async (t) => {
     for (const { era, ask } of agents) {
@@ -279,6 +285,84 @@ t.test('clients of both eras before servers of both eras', async (t) => {
     t.match(resultOf(await old.request('resources/read', { uri: 'memo:insights' })).contents, [
       { uri: 'memo:insights' },
     ]);
+  });
+
+  await t.test('a server of both eras is called in the one of its client', async (t) => {
+    const url = gateway.mcpUrl.replace(/\/mcp$/, '/both/mcp');
+    const session = await legacySession(url, gateway.key);
+    await eventually(async () => (await session.request('tools/list')).text.includes('both__echo'));
+    // Only now that a legacy client has come is the server asked whether it knows such.
+    await eventually(async () => {
+      resultOf(await session.request('tools/call', { name: 'both__echo' }));
+      return dual.legacy.of('tools/call').length > 0;
+    });
+    const before = [dual.legacy, dual.modern].map((half) => half.of('tools/call').length) as [number, number];
+    resultOf(await session.request('tools/call', { name: 'both__echo' }));
+    resultOf(await modernPost(url, gateway.key, 'tools/call', { name: 'both__echo' }));
+    t.equal(dual.legacy.of('tools/call').length, before[0] + 1);
+    t.equal(dual.modern.of('tools/call').length, before[1] + 1);
+    t.same(dual.modern.faults, []);
+  });
+
+  await t.test('tasks are known by handles that are good for their owner', async (t) => {
+    const url = gateway.mcpUrl.replace(/\/mcp$/, '/both/mcp');
+    const session = await legacySession(url, gateway.key);
+    const task = { taskId: 't/1', status: 'working', createdAt: '2026-01-01T00:00:00Z', ttl: null };
+    const { handlers } = dual.legacy;
+    handlers['tools/call'] = (call) => call.result({ task });
+    handlers['tasks/get'] = (call) => call.result({ ...task, status: 'completed' });
+    handlers['tasks/cancel'] = (call) => call.result({ ...task, status: 'cancelled' });
+    handlers['tasks/result'] = (call) =>
+      call.result({
+        content: [{ type: 'resource_link', uri: 'file:///a.txt', name: 'a' }],
+        _meta: { 'io.modelcontextprotocol/related-task': { taskId: 't/1' } },
+      });
+    const made = resultOf(await session.request('tools/call', { name: 'both__echo', task: { ttl: 1000 } }));
+    const handle = (made.task as { taskId: string }).taskId;
+    t.not(handle, 't/1');
+    t.match(lastOf(dual.legacy, 'tools/call').message.params, { task: { ttl: 1000 } });
+    for (const method of ['tasks/get', 'tasks/cancel']) {
+      t.match(resultOf(await session.request(method, { taskId: handle })), { taskId: handle }, method);
+      t.match(lastOf(dual.legacy, method).message.params, { taskId: 't/1' }, method);
+    }
+    t.match(resultOf(await session.request('tasks/result', { taskId: handle })), {
+      content: [{ uri: 'both+file:///a.txt' }],
+      _meta: { 'io.modelcontextprotocol/related-task': { taskId: handle } },
+    });
+    const { json: other } = await gateway.admin<{ key: string }>('POST', 'keys', { name: 'other', roles: ['admin'] });
+    const stranger = await eventually(() => legacySession(url, other.key));
+    const asked = dual.legacy.of('tasks/get').length;
+    for (const [who, taskId] of [
+      [stranger, handle],
+      [session, 't/1'],
+      [session, `${handle}x`],
+    ] as const) {
+      t.match(await who.request('tasks/get', { taskId }), { json: { error: { code: -32602 } } });
+    }
+    t.equal(dual.legacy.of('tasks/get').length, asked);
+  });
+
+  await t.test('errors have the status of their client, and the words of their server', async (t) => {
+    const [legacy, modern] = agents as [Agent, Agent];
+    for (const { name, era, upstream } of upstreams) {
+      for (const [code, theirs] of [
+        [-32601, 404],
+        [-32602, 200],
+        [-32603, 200],
+        [-1, 200],
+      ] as const) {
+        upstream.handlers['prompts/get'] = (call) =>
+          call.error(code, 'as I said', { why: 1 }, era === 'modern' ? theirs : 200);
+        for (const [{ ask }, status] of [
+          [legacy, 200],
+          [modern, theirs],
+        ] as const) {
+          const answer = await ask('prompts/get', { name: `${name}__greet` });
+          t.match(answer, { status, json: { id: 1, error: { code, message: 'as I said', data: { why: 1 } } } }, name);
+        }
+      }
+      delete upstream.handlers['prompts/get'];
+    }
   });
 
   // The gateway asks once whether a modern server knows legacy clients, too.
