@@ -58,6 +58,7 @@ export interface UpstreamOptions {
   readonly era: Era;
   readonly timeoutMs?: number;
   readonly hasSessions?: boolean;
+  readonly session?: 'auto' | 'pooled';
 }
 
 export async function bridgeStage(
@@ -213,14 +214,14 @@ function answering(stream: ClientHttp2Stream): Answering {
 const item = (name: string): CatalogItem => ({ name, definition: JSON.stringify({ name }), digest: name });
 
 /** One connection, `up`, whose names its clients know as they are. */
-function snapshotOf({ url, era, timeoutMs = 5000, hasSessions = era === 'legacy' }: UpstreamOptions) {
+function snapshotOf({ url, era, timeoutMs = 5000, hasSessions = era === 'legacy', session = 'auto' }: UpstreamOptions) {
   const config = {
     enabled: true,
     url,
     auth: { type: 'none' as const },
     headers: {},
     forward: [],
-    session: 'auto' as const,
+    session,
     timeoutMs,
     refreshMs: 60_000,
     limits: {},

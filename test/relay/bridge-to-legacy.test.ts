@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import type { ParkedCallsOptions } from '../../src/relay/bridge/parked-calls.ts';
 import { eventually } from '../support/eventually.ts';
 import { type LegacyUpstream, startLegacy } from '../support/legacy-upstream.ts';
 import type { Call as Held } from '../support/scripted-upstream.ts';
@@ -8,6 +9,7 @@ import {
   type BridgedMessage,
   type BridgeStage,
   bridgeStage,
+  type UpstreamOptions,
 } from './bridge-stage.ts';
 
 interface SetUp {
@@ -15,11 +17,10 @@ interface SetUp {
   readonly s: BridgeStage;
 }
 
-async function setUp(
-  t: Test,
-  options: { timeoutMs?: number; waitMs?: number; maxOfOne?: number; max?: number } = {},
-): Promise<SetUp> {
-  const up = await startLegacy(t);
+type Options = ParkedCallsOptions & Partial<UpstreamOptions>;
+
+async function setUp(t: Test, options: Options = {}): Promise<SetUp> {
+  const up = await startLegacy(t, { sessions: options.hasSessions !== false });
   return { up, s: await bridgeStage(t, { url: up.url, era: 'legacy', ...options }, options) };
 }
 
@@ -495,6 +496,26 @@ t.test('what is asked beside the call, on the GET stream, is asked in it', async
   t.equal(up.calls.filter(({ httpMethod }) => httpMethod === 'GET').length, 1, 'the stream is kept for the next call');
   s.bridge.close();
   await eventually(() => up.streams.size === 0);
+});
+
+t.test('on a session that principals share, questions are heard on the call itself only', async (t) => {
+  const { up, s } = await setUp(t, { session: 'pooled' });
+  const ann = await parked({ up, s }, s.client());
+  const bob = await parked({ up, s }, s.client({ subject: 'bob' }));
+  t.equal(ann.held.session, bob.held.session);
+  t.not(ann.held.message.id, bob.held.message.id);
+  t.equal(up.calls.filter(({ httpMethod }) => httpMethod === 'GET').length, 0);
+});
+
+t.test('a server without sessions can ask as well', async (t) => {
+  const { up, s } = await setUp(t, { hasSessions: false });
+  const client = s.client();
+  const { held, state, key } = await parked({ up, s }, client);
+  t.equal(held.session, undefined);
+  const answer = call(client, { requestState: state, inputResponses: { [key]: { action: 'accept' } } });
+  t.match(await up.answerTo('q'), { result: { action: 'accept' } });
+  held.result(text('ok'));
+  t.match(await last(answer), { result: text('ok') });
 });
 
 t.test('a relay that stops ends what waits', async (t) => {

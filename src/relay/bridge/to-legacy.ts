@@ -48,7 +48,9 @@ export async function callLegacy(serving: Serving, connection: Connection): Prom
   let seat: Seat | undefined;
   const prepare = async ({ session }: UpstreamCall): Promise<void> => {
     seat?.leave();
-    seat = session === undefined ? undefined : sideQuestions.join(connection, session, world);
+    // Where principals share a session, nobody can say whose call such a question is about.
+    const isAlone = session !== undefined && connection.session !== 'pooled';
+    seat = isAlone ? sideQuestions.join(connection, session, world) : undefined;
     if (call !== undefined) seat?.take(call);
     await seat?.ready;
   };
