@@ -92,6 +92,14 @@ export class Conversation {
     });
   }
 
+  /** A call that waits for a session with its upstream can be taken back, too: then nobody has to be told. */
+  private watchWhileWaiting({ session, envelope }: Exchange): void {
+    if (session === undefined || envelope?.kind !== 'request') return;
+    this.landed = this.world.inFlight.add(session.id, idText(envelope), () => {
+      this.cancelled = true;
+    });
+  }
+
   private handle(message: ProcessingRequest): Promise<void> | undefined {
     const began = performance.now();
     const spent = (): void => {
@@ -164,7 +172,9 @@ export class Conversation {
     const { exchange } = this;
     if (exchange === undefined) throw new Error('a body before its headers');
     exchange.body = body;
-    return this.settle(runSteps(onBody, exchange, this.world), (result) => this.conclude(result));
+    const result = runSteps(onBody, exchange, this.world);
+    if (result instanceof Promise) this.watchWhileWaiting(exchange);
+    return this.settle(result, (settled) => this.conclude(settled));
   }
 
   /** Goes on at once where it can, else when the promise settles or the deadline passes. */
@@ -183,7 +193,9 @@ export class Conversation {
   }
 
   private conclude(result: StepResult): undefined {
-    if (result === undefined) this.forward();
+    this.landed?.();
+    if (this.cancelled) this.refuse(problems.cancelled());
+    else if (result === undefined) this.forward();
     else if (result.kind === 'refuse') this.refuse(result.problem);
     else this.answer(result, { verdict: 'allowed' });
     return undefined;

@@ -301,6 +301,11 @@ export const problems = {
       `The gateway cannot read its credential for "${connection}". This is not your key; ask the gateway operator to run "sallyport doctor".`,
       { asToolResult: true, reason },
     ),
+  /** Its client does not wait for it any more. */
+  cancelled: () =>
+    define('cancelled', 200, GENERAL, 'failed', 'The request was cancelled before it was sent on.', {
+      reason: 'cancelled by the client',
+    }),
   relayAway: () =>
     define(
       'relay_away',

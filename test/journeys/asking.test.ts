@@ -279,6 +279,20 @@ t.test('questions, cancellations and progress find their way, and no other', asy
     held.error(-32800, 'cancelled');
     t.match((await (await opening).next())?.message, { id: 'early', error: { code: -32800 } });
 
+    // Nor is a session with its upstream open yet.
+    const quick = await legacySession(mcpUrl, 'anna-has-a-long-key');
+    const opened: Call[] = [];
+    one.handlers.initialize = (call) => void opened.push(call);
+    const calls = one.of('tools/call').length;
+    const waiting = quick.request('tools/call', { name: 'one__echo' }, 'quick');
+    await eventually(() => opened.length === 1);
+    await quick.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'quick' } });
+    delete one.handlers.initialize;
+    const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'x', version: '1' } };
+    opened[0]?.json({ jsonrpc: '2.0', id: opened[0].message.id, result }, 200);
+    t.match(await waiting, { status: 200, json: { id: 'quick', error: { message: /cancelled/ } } });
+    t.equal(one.of('tools/call').length, calls, 'it is not called at all');
+
     const { body, headers } = modernRequest('tools/call', { name: 'one__held' });
     const hangUp = new AbortController();
     const gone = fetch(mcpUrl, {
