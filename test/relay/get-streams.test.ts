@@ -319,7 +319,7 @@ t.test('event streams of legacy clients', async (t) => {
 
   t.test('a revoked key ends its streams', async (t) => {
     const made = await gateway.admin<{ key: string; name: string }>('POST', 'keys', { name: 'brief', roles: ['all'] });
-    const client = await legacySession(gateway.mcpUrl, made.json.key);
+    const client = await eventually(() => legacySession(gateway.mcpUrl, made.json.key));
     const stream = await listen(gateway, made.json.key, client);
     t.equal(stream.status, 200);
     await gateway.admin('DELETE', 'keys/brief');

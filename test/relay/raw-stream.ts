@@ -24,12 +24,18 @@ export async function rawStream(url: string, headers: Readonly<Record<string, st
       isOver = true;
     });
   }
-  socket.on('error', () => {});
+  let failure: Error | undefined;
+  socket.on('error', (error) => {
+    failure = error;
+  });
   const lines = Object.entries({ host, accept: 'text/event-stream', ...headers }).map(
     ([name, value]) => `${name}: ${value}`,
   );
   socket.write(`GET ${pathname} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
-  await eventually(() => /\r\n\r\n/.test(text));
+  await eventually(() => {
+    if (isOver && !text.includes('\r\n\r\n')) throw new Error(`no answer: ${failure?.message ?? text}`);
+    return text.includes('\r\n\r\n');
+  });
   return {
     socket,
     text: () => text,
