@@ -78,7 +78,7 @@ export class Peers {
         }
       });
       response.stream.once('close', () => onward.close(constants.NGHTTP2_CANCEL));
-      onward.end(body);
+      if (body.length > 0) onward.end(body);
     });
   }
 
