@@ -8,8 +8,11 @@ const INVALID_PARAMS = -32602;
 const NO_RESOURCE = -32002;
 /** Legacy 2025-11-25: the call needs a visit to a URL first. */
 export const URL_ELICITATION_REQUIRED = -32042;
-/** About the hop between the gateway and its upstream, whoever called: not the client's to mend. */
-const ABOUT_THE_HOP = new Set([-32020, -32021, -32022]);
+/** Modern: the request needs a capability that its client has not declared. */
+export const NEEDS_CAPABILITY = -32021;
+/** Modern: header mismatch and unsupported version. About the gateway's own hop, whoever called: not the client's to mend. */
+const ABOUT_THE_HOP = new Set([-32020, -32022]);
+const INTERNAL = -32603;
 
 export interface UpstreamError {
   readonly code: number;
@@ -32,6 +35,7 @@ export function readError(bytes: Buffer, error: Span): UpstreamError | undefined
 
 /** The code that means the same to the client; `upstream`: who speaks. */
 export function errorEdits({ code, codeSpan }: UpstreamError, upstream: Era, client: Era, method: string): Edit[] {
+  if (upstream === 'modern' && ABOUT_THE_HOP.has(code)) return [{ ...codeSpan, with: String(INTERNAL) }];
   if (upstream === client) return [];
   // In answer to anything: a modern client must never see the old code.
   if (upstream === 'legacy' && code === NO_RESOURCE) return [{ ...codeSpan, with: String(INVALID_PARAMS) }];
@@ -40,11 +44,8 @@ export function errorEdits({ code, codeSpan }: UpstreamError, upstream: Era, cli
   return [];
 }
 
-/** A modern upstream's complaint about how it was called, which a legacy client did not do. */
-export const isAboutHop = (code: number): boolean => ABOUT_THE_HOP.has(code);
-
-/** HTTP status that a modern client expects with an error (MCP 2026-07-28, Streamable HTTP). */
+/** HTTP status that a modern client expects with an upstream's error (MCP 2026-07-28, Streamable HTTP). */
 export function modernStatus(code: number): number {
-  if (ABOUT_THE_HOP.has(code)) return 400;
+  if (code === NEEDS_CAPABILITY) return 400;
   return code === -32601 ? 404 : 200;
 }

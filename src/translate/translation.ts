@@ -11,7 +11,7 @@ import { type Edit, splice } from '../mcp/splice.ts';
 import type { Handles } from '../sessions/handles.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import { notificationEdits } from './ask.ts';
-import { errorEdits, isAboutHop, readError, URL_ELICITATION_REQUIRED } from './error.ts';
+import { errorEdits, NEEDS_CAPABILITY, readError, URL_ELICITATION_REQUIRED } from './error.ts';
 import { isLoudEnough } from './log-level.ts';
 import { member } from './member.ts';
 import { type Names, nameEdits } from './names.ts';
@@ -114,7 +114,7 @@ export class Translation {
     if (kind === 'error') {
       const error = readError(bytes, outcome);
       if (error?.code === URL_ELICITATION_REQUIRED && this.client === 'modern') return { kind: 'needs input', message };
-      if (error !== undefined && this.client === 'legacy' && this.upstream === 'modern' && isAboutHop(error.code)) {
+      if (this.client === 'legacy' && this.upstream === 'modern' && error?.code === NEEDS_CAPABILITY) {
         return { kind: 'needs input', message };
       }
       if (error !== undefined) edits.push(...errorEdits(error, this.upstream, this.client, this.method));

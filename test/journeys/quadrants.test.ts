@@ -363,6 +363,17 @@ t.test('clients of both eras before servers of both eras', async (t) => {
       }
       delete upstream.handlers['prompts/get'];
     }
+    for (const [code, legacyCode, modernCode, modernStatus] of [
+      [-32020, -32603, -32603, 200],
+      [-32022, -32603, -32603, 200],
+      [-32021, -32603, -32021, 400],
+    ] as const) {
+      fresh.handlers['prompts/get'] = (call) => call.error(code, 'no', { supported: ['2099-01-01'] }, 400);
+      t.match(await legacy.ask('prompts/get', { name: 'fresh__greet' }), { json: { error: { code: legacyCode } } });
+      const answer = await modern.ask('prompts/get', { name: 'fresh__greet' });
+      t.match(answer, { status: modernStatus, json: { error: { code: modernCode } } }, `${code}`);
+    }
+    delete fresh.handlers['prompts/get'];
   });
 
   // The gateway asks once whether a modern server knows legacy clients, too.

@@ -116,7 +116,13 @@ t.test('an error in the words of the client', async (t) => {
   }
   t.equal(say(toModern, error(-32042, { elicitations: [] })).kind, 'needs input', 'nor -32042');
   t.equal(code({ client: 'legacy', upstream: 'legacy' }, error(-32042)), -32042);
-  for (const hop of [-32020, -32021, -32022]) t.equal(say(toLegacy, error(hop)).kind, 'needs input', String(hop));
+  for (const hop of [-32020, -32022]) {
+    for (const client of ERAS) {
+      t.equal(code({ client, upstream: 'modern' }, error(hop)), -32603, `${hop} is about the gateway's own request`);
+    }
+  }
+  t.equal(say(toLegacy, error(-32021)).kind, 'needs input');
+  t.equal(code({ client: 'modern', upstream: 'modern' }, error(-32021)), -32021, 'which its client can mend');
   const renamed = heard({ ...toModern, method: 'resources/read', uris: prefixed }, error(-32002, { uri: 'file:///a' }));
   t.match(renamed, /"uri":"up\+file:\/\/\/a"/);
 });
