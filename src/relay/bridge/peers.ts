@@ -49,12 +49,10 @@ export class Peers {
     );
     let wasReached = false;
     return new Promise((resolve) => {
-      const onward = this.sessionTo(address).request({
-        ...headers,
-        ':method': request.method,
-        ':path': request.url,
-        [FORWARDED_HEADER]: '1',
-      });
+      const onward = this.sessionTo(address).request(
+        { ...headers, ':method': request.method, ':path': request.url, [FORWARDED_HEADER]: '1' },
+        { endStream: body.length === 0 },
+      );
       const late = setTimeout(() => onward.close(constants.NGHTTP2_CANCEL), CONNECT_MS);
       const connected = (): void => {
         wasReached = true;
