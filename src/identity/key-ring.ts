@@ -1,5 +1,6 @@
 /** Every API key of the deployment by its hash, in memory: identifying a caller is a hash and a look-up. */
 import { hash, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 
 export interface KeyRecord {
   readonly id: string;
@@ -26,6 +27,8 @@ export const keyHint = (key: string): string => `${key.slice(0, 6)}…`;
 
 export class KeyRing {
   private readonly byHash = new Map<string, KeyRecord>();
+  /** Of keys that were sent lately: hashing is the dearest part of knowing a caller. */
+  private readonly digests = new LRUCache<string, string>({ max: 2000 });
   private readonly byId = new Map<string, KeyRecord>();
   /** Grows with every change. */
   version = 0;
@@ -47,6 +50,11 @@ export class KeyRing {
   }
 
   find(key: string): KeyRecord | undefined {
-    return this.byHash.get(hash('sha256', key, 'hex'));
+    let digest = this.digests.get(key);
+    if (digest === undefined) {
+      digest = hash('sha256', key, 'hex');
+      this.digests.set(key, digest);
+    }
+    return this.byHash.get(digest);
   }
 }

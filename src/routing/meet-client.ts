@@ -1,6 +1,13 @@
 /** Step: who the client of this request is, and what it can do: by its session (legacy) or by its own word (modern). */
 import type { World } from '../data-plane/world.ts';
-import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import {
+  type ClientHop,
+  type Exchange,
+  refuse,
+  type Session,
+  type Step,
+  type StepResult,
+} from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { clientCapabilities, NO_CAPABILITIES } from '../mcp/capabilities.ts';
 import { MODERN_VERSIONS } from '../mcp/revision.ts';
@@ -36,14 +43,31 @@ function meetLegacy(exchange: Exchange, world: World): StepResult {
   if (exchange.isBatch === true && (session?.protocolVersion !== '2025-03-26' || !world.relay)) {
     return refuse(problems.batch(ONE_MESSAGE));
   }
-  exchange.client = {
-    era: 'legacy',
-    protocolVersion: session?.protocolVersion ?? '',
-    capabilities: session === undefined ? NO_CAPABILITIES : clientCapabilities(session.capabilities),
-    clientName: session?.clientName ?? '',
-    logLevel: undefined,
-  };
+  exchange.client = session === undefined ? STRANGER : clientOf(session);
   return undefined;
 }
+
+/** Sessions are remembered as objects, so each is worked out once. */
+const clients = new WeakMap<Session, ClientHop>();
+
+function clientOf(session: Session): ClientHop {
+  let client = clients.get(session);
+  if (client === undefined) {
+    const { protocolVersion, clientName } = session;
+    const capabilities = clientCapabilities(session.capabilities);
+    client = { era: 'legacy', protocolVersion, capabilities, clientName, logLevel: undefined };
+    clients.set(session, client);
+  }
+  return client;
+}
+
+/** Before there is a session. */
+const STRANGER: ClientHop = {
+  era: 'legacy',
+  protocolVersion: '',
+  capabilities: NO_CAPABILITIES,
+  clientName: '',
+  logLevel: undefined,
+};
 
 const ONE_MESSAGE = 'JSON-RPC batches are not accepted; send one message per request';

@@ -20,9 +20,12 @@ export function ownerOf(
     return { key: 'pooled', sessionId: null, expiresAt, capabilities: '{}', clientName: '', logLevel: undefined };
   }
   if (session !== undefined) {
-    const { id, expiresAt, clientName } = session;
-    const capabilities = relayed(client.capabilities.text);
-    return { key: id, sessionId: id, expiresAt, capabilities, clientName, logLevel: undefined };
+    let own = owners.get(session);
+    if (own === undefined) {
+      own = ownOwner(session, client);
+      owners.set(session, own);
+    }
+    return own;
   }
   const capabilities = askable(client);
   const parts = [principal.tenant, principal.binding, capabilities, client.logLevel ?? ''];
@@ -34,6 +37,14 @@ export function ownerOf(
     clientName: client.clientName,
     logLevel: client.logLevel,
   };
+}
+
+/** Sessions are remembered as objects, so each is worked out once. */
+const owners = new WeakMap<Session, SessionOwner>();
+
+function ownOwner({ id, expiresAt, clientName }: Session, { capabilities }: ClientHop): SessionOwner {
+  const declared = relayed(capabilities.text);
+  return { key: id, sessionId: id, expiresAt, capabilities: declared, clientName, logLevel: undefined };
 }
 
 /** Everything but tasks on the client's side: those would be asked about on a stream nobody follows. */
