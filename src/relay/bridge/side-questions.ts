@@ -90,8 +90,7 @@ class Stream {
         seat.call = call;
       },
       leave: () => {
-        this.seats.delete(seat);
-        if (this.seats.size > 0) return;
+        if (!this.seats.delete(seat) || this.seats.size > 0) return;
         this.linger = setTimeout(() => this.close(), LINGER_MS);
         this.linger.unref();
       },
@@ -106,9 +105,13 @@ class Stream {
 
   private heard(bytes: Buffer): void {
     const message = parseResponse(bytes);
-    // Notifications are of no call; subscriptions have streams of their own.
-    if (message?.kind !== 'message' || message.id === undefined) return;
+    if (message?.kind !== 'message') return;
     const calls = [...this.seats].flatMap(({ call }) => (call === undefined ? [] : [call]));
+    if (message.id === undefined) {
+      // Other notifications are of no call; subscriptions have streams of their own.
+      if (message.method === 'notifications/cancelled') for (const call of calls) call.answer.insert(bytes);
+      return;
+    }
     const call = calls.find(({ isParked }) => !isParked) ?? calls[0];
     if (call?.answer.insert(bytes) === true) return;
     const id = bytes.toString('utf8', message.id.start, message.id.end);

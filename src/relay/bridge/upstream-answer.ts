@@ -46,19 +46,22 @@ export class UpstreamAnswer {
         signal.removeEventListener('abort', give);
         return true;
       };
-      const give = (): void => void (settle() && reject(signal.reason));
-      this.wake = () => void (this.inserted.length > 0 && settle() && resolve(this.inserted.shift()));
+      const fail = (reason: unknown): void => {
+        if (settle()) reject(reason);
+      };
+      const give = (): void => fail(signal.reason);
+      this.wake = () => {
+        if (this.inserted.length > 0 && settle()) resolve(this.inserted.shift());
+      };
       this.wake();
       if (signal.aborted) give();
       else signal.addEventListener('abort', give, { once: true });
-      pending.then(
-        (message) => {
-          if (!settle()) return;
-          this.pending = undefined;
-          resolve(message);
-        },
-        (error: unknown) => void (settle() && reject(error)),
-      );
+      // Left for the next reader if this one has given up.
+      pending.then((message) => {
+        if (!settle()) return;
+        this.pending = undefined;
+        resolve(message);
+      }, fail);
     });
   }
 
