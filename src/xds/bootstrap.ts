@@ -100,10 +100,13 @@ const protocol = (options: object) => ({
 
 const overHttp2 = protocol({ explicit_http_config: { http2_protocol_options: {} } });
 /**
- * Ten thousand idle streams as HTTP/1.1 would cost Envoy as many sockets again. What 500 is for: relay/connections.ts. A client
- * that stops reading holds back its own window, and all 500 of them together no other stream of the connection.
+ * Ten thousand idle streams as HTTP/1.1 would cost Envoy as many sockets again. But a client that goes away makes Envoy
+ * reset its stream, and nghttp2 takes more than 1000 resets in a row on one connection (33 a second after that) for an
+ * attack and ends it, with every stream that is on it (CVE-2023-44487; Node 20 has no option). So no connection carries
+ * as many requests. A client that stops reading holds back its own window, and all 500 of them no other stream's.
  */
 const streamsOverHttp2 = protocol({
+  common_http_protocol_options: { max_requests_per_connection: 900 },
   explicit_http_config: {
     http2_protocol_options: {
       max_concurrent_streams: 500,
