@@ -9,6 +9,8 @@ export interface RelayStore {
   /** A session has a stream at this relay, or none any more. */
   streamOpened(session: { readonly id: string; readonly expiresAt: number }, relayId: string): Promise<void>;
   streamClosed(sessionId: string, relayId: string): Promise<void>;
+  /** The relay stops. */
+  allStreamsClosed(relayId: string): Promise<void>;
   /** Tells whoever opened an upstream session that somebody listens to it now, or that it has no stream to listen to. */
   followed(sessionId: string, connectionId: string): Promise<void>;
   /** Those of the sessions for which something was opened upstream within the last `seconds`. */
@@ -43,6 +45,9 @@ export function createRelayStore({ pool }: Database): RelayStore {
     },
     async streamClosed(sessionId, relayId) {
       await pool.query('delete from session_streams where session_id = $1 and relay_id = $2', [sessionId, relayId]);
+    },
+    async allStreamsClosed(relayId) {
+      await pool.query('delete from session_streams where relay_id = $1', [relayId]);
     },
     async followed(sessionId, connectionId) {
       await pool.query("select pg_notify('sallyport_followed', $1)", [JSON.stringify({ sessionId, connectionId })]);

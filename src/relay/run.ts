@@ -114,7 +114,11 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   watched.drain();
   bridge.close();
   sseUpstreams.close(SSE_GRACE_MS);
-  await server.close(DRAIN_MS);
+  await Promise.all([
+    server.close(DRAIN_MS),
+    // It would be found out soon anyhow: this relay is not announced any more.
+    world.store.allStreamsClosed(relayId).catch(() => {}),
+  ]);
   pulse.stop();
   metrics.close();
   front.close();

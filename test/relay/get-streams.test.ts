@@ -219,6 +219,11 @@ t.test('event streams of legacy clients', async (t) => {
     await sleep(300);
     say('two');
     t.equal((await older.next())?.message.params?.data, 'two', 'the older serves again, and has not heard the first');
+    for (let i = 0; i < 16; i++) {
+      const one = await listen(gateway, FIRST, client);
+      t.teardown(() => one.close());
+    }
+    t.equal(await older.next(), undefined, 'of seventeen the oldest gives way');
   });
 
   t.test('a session that ends closes its streams, here and upstream', async (t) => {

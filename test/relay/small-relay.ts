@@ -157,6 +157,7 @@ export async function smallRelay(
       changed: async () => [],
       streamOpened: async () => {},
       streamClosed: async () => {},
+      allStreamsClosed: async () => {},
       followed: async () => {},
     },
     pulse,

@@ -66,7 +66,6 @@ export class Channel implements Watched, UpstreamsOwner {
     this.digests = viewDigests(namespace, persona);
     this.onEnd = onEnd;
     world.watched.add(this);
-    world.store.streamOpened(session, world.relayId).catch((error: unknown) => this.logStore(error));
   }
 
   get namespace(): Namespace | undefined {
@@ -92,10 +91,7 @@ export class Channel implements Watched, UpstreamsOwner {
     this.tracks = [...this.tracks.filter((one) => one !== track), track];
     const open = this.tracks.filter((one) => one.stream !== undefined);
     if (open.length > MAX_STREAMS) open[0]?.stream?.end();
-    if (this.upstreams === undefined) {
-      this.upstreams = new Upstreams(this);
-      void this.upstreams.refresh();
-    }
+    this.listen();
   }
 
   /** To the newest open stream; where all are broken, kept for the newest of them. */
@@ -155,22 +151,38 @@ export class Channel implements Watched, UpstreamsOwner {
     track.brokeAt = Date.now();
     if (this.tracks.length === 0 || this.tracks.some((one) => one.stream !== undefined)) return;
     this.idle = setTimeout(() => {
-      this.upstreams?.stop();
-      this.upstreams = undefined;
+      this.stopListening();
       this.idle = setTimeout(() => this.letGo(), KEPT_MS - LISTENED_MS).unref();
     }, LISTENED_MS).unref();
   }
 
   private letGo(): void {
     clearTimeout(this.idle);
-    this.upstreams?.stop();
-    this.upstreams = undefined;
+    this.stopListening();
     this.world.watched.remove(this);
-    this.world.store.streamClosed(this.sessionId, this.world.relayId).catch((error: unknown) => this.logStore(error));
     this.onEnd();
   }
 
-  private logStore(error: unknown): void {
+  /** To the session's upstreams; whoever opens another one there is told to wait until that is listened to as well. */
+  private listen(): void {
+    if (this.upstreams !== undefined) return;
+    this.upstreams = new Upstreams(this);
+    void this.upstreams.refresh();
+    const { world, session } = this;
+    world.store.streamOpened(session, world.relayId).catch((error: unknown) => this.untold(error));
+  }
+
+  private stopListening(): void {
+    if (this.upstreams === undefined) return;
+    this.upstreams.stop();
+    this.upstreams = undefined;
+    const { world, sessionId } = this;
+    // A relay that stops has forgotten all of them at once.
+    if (world.stopping.aborted) return;
+    world.store.streamClosed(sessionId, world.relayId).catch((error: unknown) => this.untold(error));
+  }
+
+  private untold(error: unknown): void {
     this.world.log.warn({ error: String(error), session: this.sessionId }, 'a stream could not be announced');
   }
 
