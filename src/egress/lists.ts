@@ -6,6 +6,7 @@ import { ANY_CLIENT } from './any-client.ts';
 import type { Egress } from './egress.ts';
 import { asTtl } from './era-probe.ts';
 import { modernRequest } from './modern-request.ts';
+import { ownId } from './own-id.ts';
 import { type PostResult, post } from './post.ts';
 import { expectResult, type Handshake, MAX_ANSWER_BYTES, type Slice, UpstreamError } from './upstream-client.ts';
 
@@ -64,11 +65,11 @@ export async function listItems(
   let ttlMs: number | undefined;
   let cursor: string | undefined;
   let size = 0;
-  for (let number = 0; number < MAX_PAGES; number++) {
-    const answer = await askPage(egress, connection, server, method, number, cursor, signal);
-    const page = readPage(expectResult(answer, method), shape, items, answer.status);
-    cursor = page.cursor;
-    if (page.ttlMs !== undefined) ttlMs = Math.min(ttlMs ?? page.ttlMs, page.ttlMs);
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const answer = await askPage(egress, connection, server, method, cursor, signal);
+    const read = readPage(expectResult(answer, method), shape, items, answer.status);
+    cursor = read.cursor;
+    if (read.ttlMs !== undefined) ttlMs = Math.min(ttlMs ?? read.ttlMs, read.ttlMs);
     size += answer.response?.bytes.length ?? 0;
     if (size > MAX_ANSWER_BYTES || items.length > MAX_ITEMS) {
       throw new UpstreamError(`lists more than ${MAX_ITEMS} ${kind} or ${MAX_ANSWER_BYTES >> 20} MiB`, answer.status);
@@ -85,13 +86,12 @@ function askPage(
   connection: Connection,
   { era, sessionId, protocolVersion }: Parameters<typeof listItems>[2],
   method: string,
-  number: number,
   cursor: string | undefined,
   signal: AbortSignal,
 ): Promise<PostResult> {
   // An empty string is a cursor like any other (MCP pagination).
   const params = cursor === undefined ? '' : `"cursor":${JSON.stringify(cursor)}`;
-  const id = `sallyport-list-${number}`;
+  const id = ownId('list');
   if (era === 'modern') {
     const { body, headers } = modernRequest(method, protocolVersion, id, params, ANY_CLIENT);
     return post(egress, connection, body, { ...headers, maxBytes: MAX_ANSWER_BYTES, signal });

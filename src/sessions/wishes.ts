@@ -1,5 +1,6 @@
 /** What a client has asked of its upstreams once and a new session with one must be told again. */
 import type { Egress } from '../egress/egress.ts';
+import { ownId } from '../egress/own-id.ts';
 import { tell } from '../egress/tell.ts';
 import type { UpstreamSession } from '../exchange/exchange.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
@@ -19,10 +20,10 @@ export async function repeatWishes(
   }
   for (const uri of subscriptions) {
     const params = JSON.stringify({ uri });
-    const body = `{"jsonrpc":"2.0","id":"sallyport-subscribe","method":"resources/subscribe","params":${params}}`;
+    const body = `{"jsonrpc":"2.0","id":"${ownId('subscribe')}","method":"resources/subscribe","params":${params}}`;
     await tell(egress, connection, session, body, signal);
   }
 }
 
 export const setLevelMessage = (level: string): string =>
-  `{"jsonrpc":"2.0","id":"sallyport-level","method":"logging/setLevel","params":${JSON.stringify({ level })}}`;
+  `{"jsonrpc":"2.0","id":"${ownId('level')}","method":"logging/setLevel","params":${JSON.stringify({ level })}}`;

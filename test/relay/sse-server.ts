@@ -45,6 +45,8 @@ export interface SseServer {
   readonly streams: Map<number, ServerResponse>;
   /** What a stream says first. */
   endpoint: (stream: number) => string;
+  /** What it says instead of that. */
+  first: string | undefined;
   /** Answers a request; by default handshake, lists and `echo`. undefined: nothing comes. */
   answer: (posted: Posted) => string | undefined;
   /** Status of the answer to a POST; 202 by default. */
@@ -69,7 +71,7 @@ export async function sseServer(t: Test): Promise<SseServer> {
       self.streams.set(stream, response);
       response.once('close', () => self.streams.delete(stream));
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      response.write(`: hello\r\n\r\nevent: endpoint\r\ndata: ${self.endpoint(stream)}\r\n\r\n`);
+      response.write(self.first ?? `: hello\r\n\r\nevent: endpoint\r\ndata: ${self.endpoint(stream)}\r\n\r\n`);
       return;
     }
     if (method !== 'POST' || !url.startsWith('/messages')) return void response.writeHead(405).end();
@@ -98,6 +100,7 @@ export async function sseServer(t: Test): Promise<SseServer> {
     opened: [],
     streams: new Map(),
     endpoint: (stream) => `/messages?stream=${stream}`,
+    first: undefined,
     answer: usual,
     status: () => 202,
     getStatus: 200,

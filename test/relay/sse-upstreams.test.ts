@@ -22,6 +22,8 @@ t.test('the official server over HTTP+SSE', async (t) => {
     transport: 'sse',
     serverName: 'mcp-servers/everything',
     hasSessions: true,
+    resources: 7,
+    lastError: undefined,
   });
   t.match((await gateway.admin('POST', 'connections/old/test')).json, { ok: true, transport: 'sse', era: 'legacy' });
 

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDeadline } from '../../egress/deadline.ts';
+import { ownId } from '../../egress/own-id.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { type Envelope, idText } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
@@ -172,7 +173,7 @@ export class SseSession {
   /** It said nothing at all for a call's whole time: its stream may be gone without a word, which a ping shows. */
   private async doubt(): Promise<void> {
     const asked = Date.now();
-    await this.say(`{"jsonrpc":"2.0","id":"sallyport-ping-${asked}","method":"ping"}`);
+    await this.say(`{"jsonrpc":"2.0","id":"${ownId('ping')}","method":"ping"}`);
     await delay(PING_MS, undefined, { ref: false });
     if (this.heardAt < asked) this.close();
   }
