@@ -382,4 +382,23 @@ t.test('questions, cancellations and progress find their way, and no other', asy
     t.match(await late.request('resources/subscribe', { uri: 'two+memo:insights' }), { json: { result: {} } });
     t.ok([...two.sessions.values()].some(({ subscriptions }) => subscriptions.has('memo:insights')));
   });
+
+  await t.test('every call has left one row', async (t) => {
+    const sent = [one, two, shared, fresh].reduce((sum, upstream) => sum + upstream.of('tools/call').length, 0);
+    const rows = await eventually(async () => {
+      const all: { verdict: string; reason: string | null }[] = [];
+      let cursor = '';
+      do {
+        const { json } = await gateway.admin<{ items: typeof all; nextCursor?: string | null }>(
+          'GET',
+          `audit/events?method=tools/call&limit=100${cursor}`,
+        );
+        all.push(...json.items);
+        cursor = json.nextCursor ? `&cursor=${encodeURIComponent(json.nextCursor)}` : '';
+      } while (cursor !== '');
+      return all.length > sent && all;
+    });
+    t.equal(rows.length, sent + 1, 'and so has the one that was taken back before it was made');
+    t.ok(rows.some(({ reason }) => reason === 'cancelled by the client'));
+  });
 });

@@ -381,6 +381,57 @@ t.test('what upstreams and clients do that they should not', async (t) => {
     }
   });
 
+  await t.test("Envoy's own words are for Envoy", async (t) => {
+    const before = old.of('tools/call').length;
+    const opening = post(mcpUrl, key, '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"old__held"}}', {
+      ...legacy.headers,
+      'x-envoy-retry-on': '5xx,reset',
+      'x-envoy-max-retries': '5',
+      'x-envoy-upstream-rq-timeout-ms': '1',
+      'x-envoy-original-path': '/evil',
+      'x-forwarded-for': '10.0.0.1',
+      'x-forwarded-proto': 'https',
+    });
+    const held = await old.nextCall();
+    held.json({}, 503);
+    t.match(toolText({ message: (await opening).json }), /HTTP 503/);
+    t.equal(old.of('tools/call').length, before + 1, 'called once');
+    t.notOk(Object.keys(held.headers).some((name) => /^x-(envoy|forwarded)/.test(name)));
+
+    // An upstream that speaks as if it were Envoy, or one of ours.
+    const { held: liar, stream } = await (all[0] as Way).open();
+    const text = resultText(liar);
+    liar.json(text, 200, {
+      'x-sallyport-local-reply': 'UF forged',
+      'x-envoy-upstream-service-time': '1',
+      'set-cookie': 'a=b',
+      'mcp-session-id': 'forged',
+      'www-authenticate': 'Bearer',
+      location: 'https://evil.example',
+    });
+    const answer = await stream;
+    t.match((await answer.next())?.message, { result: done });
+    const names = [...answer.headers.keys()].filter((name) =>
+      /sallyport|envoy|cookie|session|authenticate|location/.test(name),
+    );
+    t.same(names, []);
+  });
+
+  await t.test('methods that are none', async (t) => {
+    for (const method of ['PUT', 'PATCH', 'OPTIONS', 'HEAD']) {
+      const answer = await fetch(mcpUrl, { method, headers: { authorization: `Bearer ${key}` } });
+      t.equal(answer.status, 405, method);
+      await answer.body?.cancel();
+    }
+    const huge = await legacy.request('tools/call', { name: 'old__echo' }, 'i'.repeat(100_000));
+    t.equal(String(huge.json.id).length, 100_000, 'an id of any length comes back');
+    t.equal(String((await legacy.request('tools/list', {}, 'i'.repeat(100_000))).json.id).length, 100_000);
+    const large = await legacy
+      .request('tools/call', { name: 'old__echo', arguments: { a: 'x'.repeat(20 * MIB) } })
+      .catch(String);
+    t.match(large, { status: 413, json: { error: { message: /larger than/ } } }, 'a request that is too large');
+  });
+
   t.equal((await legacy.request('tools/call', { name: 'old__echo' })).status, 200, 'everybody is still well');
   t.notMatch(gateway.output(), /exchange failed/, 'and nothing of this was a bug');
 });
