@@ -1,12 +1,13 @@
 /** The way back: what an upstream (or Envoy in its place) answered, restored for the client and read for the audit. */
 
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import { type Judgement, readJudgement } from '../exchange/judgement.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
 import { parseResponse } from '../mcp/response.ts';
 import { type Repeated, repeatCall } from '../routing/repeat.ts';
-import { LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
+import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import { type HeaderMap, isEventStream } from './headers.ts';
@@ -59,6 +60,8 @@ export class ResponseSide {
   private events: EventSplitter | undefined;
   private readonly restoration: Restoration | undefined;
   private repeating: AbortController | undefined;
+  /** How the relay judged what it answers. */
+  private judgement: Judgement | undefined;
   private lingering: NodeJS.Timeout | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
@@ -134,6 +137,7 @@ export class ResponseSide {
 
   /** The relay has made an answer for this client; a body that names things of one connection is still to be renamed. */
   private onRelayed(headers: HeaderMap, local: string | undefined, isLast: boolean): void {
+    this.judgement = readJudgement(headers.get(JUDGEMENT_HEADER));
     if (local !== undefined) {
       this.mode = 'over';
       this.mouth.refuse(problems.relayAway(), { reason: local });
@@ -312,6 +316,10 @@ export class ResponseSide {
   }
 
   private finish(): void {
+    if (this.judgement !== undefined) {
+      this.mouth.record({ ...this.ending(), ...this.judgement, httpStatus: this.status, isError: true });
+      return;
+    }
     if (this.status < 300 && this.exchange?.problem === undefined)
       this.mouth.record({ ...this.ending(), verdict: 'allowed', httpStatus: this.status });
     else {

@@ -77,7 +77,9 @@ export class Restoration {
 
   /** What a stream that has ended still owes its client. */
   end(): Buffer | undefined {
-    return this.isResumable ? undefined : this.breakOff('its answer ended before the response');
+    // A relay ends a stream without an answer where its client has taken the request back.
+    const isMeant = this.isResumable || this.exchange.upstream?.via === 'relay';
+    return isMeant ? undefined : this.breakOff('its answer ended before the response');
   }
 
   /** The event that says why no more will come; undefined where the client has its answer, or waits for none. */

@@ -50,8 +50,12 @@ export function relayCall(exchange: Exchange, work: Work, world: World): Upstrea
     },
     Date.now(),
   );
-  const forwarded = namespace.connections.flatMap(({ forward }) => [...forward]);
-  const kept = work === 'batch' ? new Set([...BATCH_HEADERS, ...forwarded]) : [];
+  const kept =
+    work === 'batch'
+      ? new Set([...BATCH_HEADERS, ...namespace.connections.flatMap(({ forward }) => [...forward])])
+      : work === 'call'
+        ? (connection?.forward ?? [])
+        : [];
   return {
     route: RELAY_ROUTE,
     via: 'relay',

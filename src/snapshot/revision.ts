@@ -43,3 +43,6 @@ export const RELAY_ROUTE = 'relay';
  * comes from an upstream carries it.
  */
 export const LOCAL_REPLY_HEADER = 'x-sallyport-local-reply';
+
+/** By which a relay tells the processor, and nobody else, how it really judged what it answers. */
+export const JUDGEMENT_HEADER = 'x-sallyport-judgement';

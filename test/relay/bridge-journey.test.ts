@@ -213,7 +213,8 @@ t.test('two legacy sessions with equal ids are asked each on its own stream', as
 
   const cancelled = await bob.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
   t.equal(cancelled.status, 202);
-  const [end] = await bobs.stream.rest();
+  const [end, ...more] = await bobs.stream.rest();
+  t.equal(more.length, 0, 'a request that was taken back gets no answer');
   t.match(end?.message, { method: 'notifications/cancelled', params: { requestId: bobs.asked?.message.id } });
   t.ok((await answer(bob, bobs.asked?.message.id, 'file:///bob')).status >= 400, 'too late');
   t.same(
@@ -287,6 +288,7 @@ t.test('each request of a bridged call leaves its row', async (t) => {
   interface Row {
     readonly method: string;
     readonly verdict: string;
+    readonly reason: string | null;
     readonly connection: string | null;
   }
   const rows = await eventually(async () => {
@@ -294,6 +296,9 @@ t.test('each request of a bridged call leaves its row', async (t) => {
     return json.items.length > 10 ? json.items : undefined;
   });
   t.ok(rows.every(({ connection }) => connection !== null));
+  const refused = rows.filter(({ reason }) => reason === 'bad_state' || reason === 'interrupted');
+  t.ok(refused.length > 1, 'what a relay refused is known as refused');
+  t.ok(refused.every(({ verdict }) => verdict === 'failed'));
 });
 
 const ASKABLE = { meta: { 'io.modelcontextprotocol/clientCapabilities': EVERYTHING } };

@@ -1,7 +1,9 @@
 /** The client's side of a bridged call: plain JSON as long as there is one thing to say, an event stream once there is more. */
 import type { Exchange } from '../../exchange/exchange.ts';
+import { judgementOf } from '../../exchange/judgement.ts';
 import { type Problem, problemBody } from '../../exchange/problem.ts';
 import { idText } from '../../mcp/envelope.ts';
+import { JUDGEMENT_HEADER } from '../../snapshot/revision.ts';
 import type { Pulse } from '../pulse.ts';
 import { EventStream } from '../stream.ts';
 import type { RelayResponse } from '../world.ts';
@@ -41,7 +43,7 @@ export class Reply {
   }
 
   /** The answer, after which nothing comes. */
-  finish(message: Buffer): void {
+  finish(message: Buffer, problem?: Problem): void {
     if (this.isOver) return;
     this.close();
     if (this.events !== undefined) {
@@ -49,7 +51,11 @@ export class Reply {
       this.events.end();
     } else if (!this.response.stream.destroyed) {
       // The status that an error has in the client's era is the processor's to set.
-      this.response.writeHead(200, { 'content-type': 'application/json', 'content-length': message.length });
+      this.response.writeHead(200, {
+        'content-type': 'application/json',
+        'content-length': message.length,
+        ...(problem === undefined ? {} : { [JUDGEMENT_HEADER]: judgementOf(problem) }),
+      });
       this.response.end(message);
     }
   }
@@ -57,7 +63,7 @@ export class Reply {
   refuse(problem: Problem): void {
     const { envelope, client } = this.exchange;
     const isToolCall = envelope?.method === 'tools/call';
-    this.finish(problemBody(problem, idText(envelope), isToolCall, client?.era ?? 'legacy').body);
+    this.finish(problemBody(problem, idText(envelope), isToolCall, client?.era ?? 'legacy').body, problem);
   }
 
   /** A request that its client took back gets no answer (MCP cancellation). */
