@@ -16,8 +16,9 @@ import { BackOff } from './back-off.ts';
 import { followGet } from './follow-get.ts';
 import { type ListenOptions, updatedUri } from './modern-listen.ts';
 
-/** The handshake and all subscriptions together. */
-const OPEN_MS = 30_000;
+const OPEN_MS = 10_000;
+/** All of them together. */
+const SUBSCRIBE_MS = 30_000;
 const GOODBYE_MS = 3000;
 const MAX_ANSWER_BYTES = 1 << 20;
 /** Subscriptions that wait for their answers at one time. */
@@ -34,9 +35,10 @@ export async function followLegacy(options: ListenOptions & { readonly log: Logg
     if (connection === undefined) return;
     let session: UpstreamSession | undefined;
     try {
-      session = await subscribed(options, connection);
+      session = await open(options, connection);
       if (session === undefined) return;
       const mine = session;
+      await subscribe(options, connection, mine);
       const end = await followGet({
         egress,
         connection: options.connection,
@@ -58,30 +60,39 @@ export async function followLegacy(options: ListenOptions & { readonly log: Logg
   }
 }
 
-async function subscribed(
-  { egress, uris, signal }: ListenOptions,
-  connection: Connection,
-): Promise<UpstreamSession | undefined> {
-  const deadline = startDeadline(OPEN_MS, signal);
+/** Seen through even if the client leaves meanwhile: a session whose id nobody read could not be ended. */
+async function open({ egress }: ListenOptions, connection: Connection): Promise<UpstreamSession | undefined> {
+  const deadline = startDeadline(OPEN_MS);
   try {
     const { sessionId, protocolVersion } = await openSession(egress, connection, deadline.signal);
-    if (sessionId === undefined) return undefined;
-    const waiting = [...uris.entries()];
-    const one = async (): Promise<void> => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const [index, uri] = next;
-        const body = `{"jsonrpc":"2.0","id":${index},"method":"resources/subscribe","params":{"uri":${JSON.stringify(uri)}}}`;
-        // One that the upstream refuses leaves the others alone.
-        await post(egress, connection, Buffer.from(body), {
-          sessionId,
-          protocolVersion,
-          maxBytes: MAX_ANSWER_BYTES,
-          signal: deadline.signal,
-        });
-      }
-    };
+    return sessionId === undefined ? undefined : { key: '', id: sessionId, protocolVersion };
+  } finally {
+    deadline.release();
+  }
+}
+
+async function subscribe(
+  { egress, uris, signal }: ListenOptions,
+  connection: Connection,
+  { id: sessionId, protocolVersion }: UpstreamSession,
+): Promise<void> {
+  const deadline = startDeadline(SUBSCRIBE_MS, signal);
+  const waiting = [...uris.entries()];
+  const one = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [index, uri] = next;
+      const body = `{"jsonrpc":"2.0","id":${index},"method":"resources/subscribe","params":{"uri":${JSON.stringify(uri)}}}`;
+      // One that the upstream refuses leaves the others alone.
+      await post(egress, connection, Buffer.from(body), {
+        sessionId,
+        protocolVersion,
+        maxBytes: MAX_ANSWER_BYTES,
+        signal: deadline.signal,
+      });
+    }
+  };
+  try {
     await Promise.all(Array.from({ length: AT_ONCE }, one));
-    return { key: '', id: sessionId, protocolVersion };
   } finally {
     deadline.release();
   }
