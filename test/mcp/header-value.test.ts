@@ -59,3 +59,12 @@ t.test('what only looks like an encoded value is itself', async (t) => {
   }
   t.equal(decodeHeaderValue(' \tus-west1\t '), 'us-west1', 'optional white space is not part of it');
 });
+
+t.test('a long value costs its length', async (t) => {
+  const began = performance.now();
+  for (const inner of [' ', '\t', ' x']) {
+    t.equal(decodeHeaderValue(`a${inner.repeat(60_000)}b`), undefined);
+    decodeHeaderValue(`a${inner.repeat(4000)}`);
+  }
+  t.ok(performance.now() - began < 500, 'quadratic, these take seconds');
+});
