@@ -2,9 +2,9 @@
 import t, { type Test } from 'tap';
 import type { SessionTableOptions } from '../../src/relay/sse-upstreams/session-table.ts';
 import { createSseUpstreams } from '../../src/relay/sse-upstreams/sse-upstreams.ts';
-import { sealUpstreamTicket, TICKET_HEADER } from '../../src/relay/ticket.ts';
+import { openTicket, sealUpstreamTicket, TICKET_HEADER } from '../../src/relay/ticket.ts';
 import type { Connection, Snapshot } from '../../src/snapshot/snapshot.ts';
-import { stage } from '../support/conversation.ts';
+import { stage, tools } from '../support/conversation.ts';
 import { eventually } from '../support/eventually.ts';
 import { frontDoor, type SmallRelay, smallRelay } from './small-relay.ts';
 import { type SseServer, sseServer, usual } from './sse-server.ts';
@@ -269,4 +269,18 @@ t.test('the relay stops', async (t) => {
   t.equal((await calls[0])?.status, 200, 'what is answered in time is answered');
   t.match(await calls[1], { status: 503, text: /The gateway restarts/ });
   t.equal(size(), 0);
+});
+
+t.test('the processor sends calls there, and refuses them where there is no relay', async (t) => {
+  const { world, send, initialize } = stage({ files: { ...tools(['read']), transport: 'sse' } });
+  const headers = { 'mcp-session-id': await initialize(), 'mcp-protocol-version': '2025-06-18' };
+  const body = call(1, 'files__read');
+  const { set = {} } = (await send(body, headers)).forwarded ?? {};
+  t.match(set, { 'x-sallyport-route': 'relay', ':path': '/files/mcp', 'mcp-protocol-version': '2025-11-25' });
+  t.match(openTicket(world.vault, set[TICKET_HEADER] ?? '', Date.now()), { work: 'upstream', connection: 'files' });
+  t.match((await send(call(1, 'crm__get'), headers)).forwarded?.set, { 'x-sallyport-route': 'default/crm' });
+  Object.assign(world, { relay: false });
+  const refused = await send(body, headers);
+  t.equal(refused.status, 200);
+  t.match(refused.text, /speaks only HTTP\+SSE .* has no relay/);
 });

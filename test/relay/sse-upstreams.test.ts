@@ -86,6 +86,13 @@ t.test('the official server over HTTP+SSE', async (t) => {
     t.match(textOf(called), 'Echo: new');
   });
 
+  await t.test('the relay is killed and comes again', async (t) => {
+    const relay = Object.entries(gateway.children()).find(([name]) => name.startsWith('relay'));
+    process.kill(relay?.[1] as number, 'SIGKILL');
+    const again = () => echo(client, 'still here').catch((error: Error) => error.message);
+    t.match(await eventually(async () => /Echo/.exec(await again())?.input, 20_000), /still here/);
+  });
+
   await t.test('the upstream is killed and comes again', async (t) => {
     const pending = client.callTool({
       name: 'old__trigger-long-running-operation',

@@ -72,6 +72,9 @@ function get({ egress, connection, path, headers }: OpenStreamOptions, signal: A
 function refusalOf(connection: Connection, answer: EgressResponse): Problem | undefined {
   const problem = problemOf(connection, answer);
   if (problem !== undefined) return problem;
+  if ((answer.headers['content-encoding'] ?? 'identity') !== 'identity') {
+    return problems.upstreamError(connection.name, 'it compressed its event stream, which nobody asked for');
+  }
   return isEventStream(answer.headers)
     ? undefined
     : problems.upstreamError(connection.name, 'it answered the GET for its event stream with something else');
