@@ -2,7 +2,7 @@
  * The answer to one exchange as its client gets it: each message translated, each question of the upstream's put or
  * answered, and something readable where the upstream gave nothing that is an answer.
  */
-import { tellUpstream } from '../egress/tell.ts';
+import { answerUpstream } from '../egress/tell.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { NO_CAPABILITIES } from '../mcp/capabilities.ts';
@@ -137,7 +137,7 @@ export class Restoration {
     const capabilities = session === undefined ? NO_CAPABILITIES : client.capabilities;
     const put = question(message, { sessionId: session?.id ?? '', capabilities, names });
     if ('forClient' in put) return put.forClient;
-    tellUpstream(world, connection, call.session, put.forUpstream);
+    answerUpstream(world, connection, call.session, put.forUpstream);
     return undefined;
   }
 

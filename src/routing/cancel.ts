@@ -14,5 +14,5 @@ export function cancelUpstream(exchange: Exchange, call: UpstreamCall, world: Wo
   const requestId = call.mintedId ?? idText(envelope);
   const told = reason === undefined ? '' : `,"reason":${JSON.stringify(reason)}`;
   const message = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${requestId}${told}}}`;
-  tellUpstream(world, connection, call.session, message);
+  void tellUpstream(world, connection, call.session, message);
 }

@@ -281,6 +281,24 @@ t.test('what upstreams and clients do that they should not', async (t) => {
     await eventually(() => held.response.destroyed, 5000);
   });
 
+  await t.test('a server that asks without end slows nobody but itself', async (t) => {
+    const { held, stream: opening } = await (all[0] as Way).open();
+    held.raw(': begun\n\n');
+    const stream = await opening;
+    const before = residentMib(gateway, 'processor');
+    const pings = Array.from({ length: 20_000 }, (_, i) => `data: {"jsonrpc":"2.0","id":${i},"method":"ping"}\n\n`);
+    held.raw(pings.join(''));
+    const began = performance.now();
+    t.equal((await legacy.request('tools/call', { name: 'fresh__echo' })).status, 200);
+    const took = performance.now() - began;
+    t.ok(took < 2000, `another call took ${Math.round(took)} ms`);
+    held.result(done);
+    t.match((await stream.rest()).at(-1)?.message, { id: 1, result: done });
+    t.ok(old.answers.length > 0, 'some of it is answered');
+    t.ok(old.answers.length < 5000, `but not all: ${old.answers.length}`);
+    t.ok(residentMib(gateway, 'processor') - before < 100);
+  });
+
   await t.test('half a request waits alone', async (t) => {
     const { port } = new URL(mcpUrl);
     const half = connect(Number(port), '127.0.0.1');

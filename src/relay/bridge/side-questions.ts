@@ -3,7 +3,7 @@
  * call a question belongs to. A modern client can only be asked in a call, so one of that session's calls asks it: they
  * are all the same principal's.
  */
-import { tellUpstream } from '../../egress/tell.ts';
+import { answerUpstream } from '../../egress/tell.ts';
 import type { UpstreamSession } from '../../exchange/exchange.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
@@ -115,6 +115,6 @@ class Stream {
     const call = calls.find(({ isParked }) => !isParked) ?? calls[0];
     if (call?.answer.insert(bytes) === true) return;
     const id = bytes.toString('utf8', message.id.start, message.id.end);
-    tellUpstream(this.world, this.connection, this.session, message.method === 'ping' ? pong(id) : refusalOf(id));
+    answerUpstream(this.world, this.connection, this.session, message.method === 'ping' ? pong(id) : refusalOf(id));
   }
 }

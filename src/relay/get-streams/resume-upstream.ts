@@ -2,7 +2,7 @@
  * The stream of a call broke, and its upstream numbers its events: the client comes back with the last one it saw, and the
  * upstream itself goes on from there (MCP 2025-11-25 transports, "Resumability and Redelivery").
  */
-import { tellUpstream } from '../../egress/tell.ts';
+import { answerUpstream } from '../../egress/tell.ts';
 import type { Exchange } from '../../exchange/exchange.ts';
 import { clientCapabilities } from '../../mcp/capabilities.ts';
 import { formatEvent } from '../../mcp/events.ts';
@@ -77,7 +77,7 @@ export async function resumeUpstream(
         continue;
       }
       const heard = unrelatedMessage(data, asked, true);
-      if (heard.kind === 'reply') tellUpstream(world, connection, upstream, heard.message);
+      if (heard.kind === 'reply') answerUpstream(world, connection, upstream, heard.message);
       if (heard.kind !== 'pass') continue;
       stream.write(formatEvent(withNames(heard.bytes, names), { id: wrapId(id), retry }));
       await stream.drained();

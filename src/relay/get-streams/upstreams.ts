@@ -1,5 +1,5 @@
 /** What the upstreams of one downstream session say to it: one stream per connection that this session has talked to. */
-import { tellUpstream } from '../../egress/tell.ts';
+import { answerUpstream } from '../../egress/tell.ts';
 import type { Principal, Session, UpstreamSession } from '../../exchange/exchange.ts';
 import { clientCapabilities } from '../../mcp/capabilities.ts';
 import { parseResponse } from '../../mcp/response.ts';
@@ -156,7 +156,7 @@ export class Upstreams {
       names: { handles: world.handles, connection, uris: namespace.uris, owner: principal.binding },
     });
     if (heard.kind === 'pass') this.owner.deliver(heard.bytes);
-    else if (heard.kind === 'reply') tellUpstream(world, connection, upstream, heard.message);
+    else if (heard.kind === 'reply') answerUpstream(world, connection, upstream, heard.message);
     else world.log.debug({ connection: connection.name, reason: heard.reason }, 'a message of an upstream was dropped');
   }
 

@@ -5,7 +5,7 @@
 import { startDeadline } from '../../egress/deadline.ts';
 import type { Egress } from '../../egress/egress.ts';
 import { post } from '../../egress/post.ts';
-import { tellUpstream } from '../../egress/tell.ts';
+import { answerUpstream } from '../../egress/tell.ts';
 import { openSession } from '../../egress/upstream-client.ts';
 import type { UpstreamSession } from '../../exchange/exchange.ts';
 import { parseResponse } from '../../mcp/response.ts';
@@ -110,7 +110,7 @@ async function heard(
     const id = bytes.toString('utf8', message.id.start, message.id.end);
     // There is no client behind this session that could be asked anything.
     const answer = message.method === 'ping' ? `{"jsonrpc":"2.0","id":${id},"result":{}}` : refusalOf(id);
-    tellUpstream(options, connection, session, answer);
+    answerUpstream(options, connection, session, answer);
   } else if (message.method === 'notifications/resources/updated') {
     const uri = updatedUri(bytes, message.params);
     if (uri !== undefined) await options.onUpdated(uri);
