@@ -88,7 +88,7 @@ export class Conversation {
     this.landed = this.world.inFlight.add(session.id, idText(envelope), (reason) => {
       this.cancelled = true;
       if (connection !== undefined && eraTowards(connection, 'legacy') === 'modern') this.abort();
-      else cancelUpstream(exchange, call, this.world, reason);
+      else cancelUpstream(exchange, exchange.upstream ?? call, this.world, reason);
     });
   }
 

@@ -29,6 +29,8 @@ export async function repeatCall(
   const deadline = startDeadline(connection.timeoutMs, abandoned);
   try {
     const fresh = await world.upstreamSessions.replace(connection, call.owner, call.session);
+    // A cancellation is for the session that has the call now.
+    exchange.upstream = { ...call, session: fresh };
     const answer = await post(world.egress, connection, call.body, {
       extraHeaders: upstreamHeaders(exchange, connection, fresh),
       path: call.path,

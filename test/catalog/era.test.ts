@@ -125,7 +125,7 @@ t.test('a server that becomes another one is noticed', async (t) => {
   t.equal((await other.meet(patience())).era, 'modern', 'the session that cannot be opened is the reason to look');
 });
 
-t.test('a server of both eras is met in the newer, and asked how it answers older clients', async (t) => {
+t.test('a server of both eras is met in the newer, and asked about the older once somebody needs it', async (t) => {
   let now = 1e12;
   const upstream = await startUpstream(t);
   upstream.habit = ({ method, id, verb }, response) => {
@@ -137,7 +137,11 @@ t.test('a server of both eras is met in the newer, and asked how it answers olde
   };
   const server = new Acquaintance(upstream.connection, egress, () => now);
   const both = { era: 'modern', sessionId: undefined, legacy: { protocolVersion: '2025-06-18', hasSessions: true } };
+  t.match(await server.meet(patience()), { era: 'modern', legacy: undefined });
+  t.notOk(upstream.methods().includes('initialize'), 'as long as no legacy client has come');
+  t.equal(server.wantLegacy(), true);
   t.match(await server.meet(patience()), both);
+  t.equal(server.wantLegacy(), false, 'that is known');
   await eventually(() => upstream.methods().includes('DELETE'));
   t.match(await server.meet(patience()), both);
   const asked = () => upstream.methods().filter((method) => method === 'initialize').length;
