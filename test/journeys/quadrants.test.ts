@@ -376,6 +376,30 @@ t.test('clients of both eras before servers of both eras', async (t) => {
     delete fresh.handlers['prompts/get'];
   });
 
+  await t.test('a session that the server forgot is opened again, and the answer is none the worse', async (t) => {
+    for (const { era, ask } of agents) {
+      old.sessions.clear();
+      const echoed = resultOf(await ask('tools/call', { name: 'old__echo', arguments: { n: era } }));
+      t.match(textIn(echoed), `"n":"${era}"`);
+      t.equal(echoed.resultType, era === 'modern' ? 'complete' : undefined);
+      old.sessions.clear();
+      t.match(resultOf(await ask('resources/read', { uri: 'old+memo:insights' })).contents, [
+        { uri: 'old+memo:insights' },
+      ]);
+      old.sessions.clear();
+      const missing = await ask('resources/read', { uri: 'old+file:///nope' });
+      t.match(missing, { status: 200, json: { error: { code: era === 'modern' ? -32602 : -32002 } } });
+      old.sessions.clear();
+      old.handlers['prompts/get'] = (call) => {
+        if (old.sessions.has(call.session ?? '')) call.error(-32601, 'gone');
+        else call.error(-32000, 'Session not found', undefined, 404);
+      };
+      const status = era === 'modern' ? 404 : 200;
+      t.match(await ask('prompts/get', { name: 'old__greet' }), { status, json: { error: { code: -32601 } } });
+      delete old.handlers['prompts/get'];
+    }
+  });
+
   // The gateway asks once whether a modern server knows legacy clients, too.
   const faults = fresh.faults.filter((text) => !text.startsWith('initialize'));
   t.same(faults, [], 'a strict modern server had nothing to complain of');
