@@ -86,6 +86,8 @@ function serve(request: RelayRequest, response: RelayResponse, entries: Entries,
   // Nobody else listens for it, and it says no more than `close`.
   request.on('error', () => {});
   response.on('error', () => {});
+  // What nobody reads would fill the window that all requests of the connection share.
+  if (request.method === 'GET') request.stream.resume();
   if (world.stopping.aborted) {
     sendProblem(response, problems.starting());
     return;
