@@ -8,7 +8,6 @@ import type { Answer, Exchange, StepResult, UpstreamCall } from '../exchange/exc
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { cancelUpstream } from '../routing/cancel.ts';
-import { eraTowards } from '../snapshot/era.ts';
 import type { ProcessingRequest } from '../wire.ts';
 import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
@@ -83,12 +82,15 @@ export class Conversation {
 
   /** A legacy client may take its request back with a message of its own, which may reach any process. */
   private watchForCancel(exchange: Exchange, call: UpstreamCall): void {
-    const { session, envelope, connection } = exchange;
+    const { session, envelope } = exchange;
     if (session === undefined || envelope?.kind !== 'request' || call.via === 'relay') return;
     this.landed = this.world.inFlight.add(session.id, idText(envelope), (reason) => {
       this.cancelled = true;
-      if (connection !== undefined && eraTowards(connection, 'legacy') === 'modern') this.abort();
-      else cancelUpstream(exchange, exchange.upstream ?? call, this.world, reason);
+      const upstream = exchange.upstream ?? call;
+      if (upstream.session !== undefined) cancelUpstream(exchange, upstream, this.world, reason);
+      // Without a session an upstream takes the end of the request for it; the one leaves its client an answer.
+      else if (this.answeredAt === undefined) this.refuse(problems.cancelled());
+      else this.abort();
     });
   }
 

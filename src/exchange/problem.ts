@@ -303,7 +303,7 @@ export const problems = {
     ),
   /** Its client does not wait for it any more. */
   cancelled: () =>
-    define('cancelled', 200, GENERAL, 'failed', 'The request was cancelled before it was sent on.', {
+    define('cancelled', 200, GENERAL, 'failed', 'The request was cancelled by its client.', {
       reason: 'cancelled by the client',
     }),
   relayAway: () =>

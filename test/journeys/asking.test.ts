@@ -21,13 +21,20 @@ const ask = (id: unknown, method: string, params: unknown = {}) => ({ jsonrpc: '
 const answer = (id: unknown, result: unknown = {}) => ({ jsonrpc: '2.0', id, result });
 
 async function stand(t: Test) {
-  const [one, two, shared, fresh] = await Promise.all([startLegacy(t), startLegacy(t), startLegacy(t), startModern(t)]);
+  const [one, two, shared, plain, fresh] = await Promise.all([
+    startLegacy(t),
+    startLegacy(t),
+    startLegacy(t),
+    startLegacy(t, { sessions: false }),
+    startModern(t),
+  ]);
   const gateway = await startGateway(t, {
     config: `
 connections:
   one: { url: "${one.url}" }
   two: { url: "${two.url}" }
   shared: { url: "${shared.url}", session: pooled }
+  plain: { url: "${plain.url}" }
   fresh: { url: "${fresh.url}" }
 personas: { all: { roles: [admin], tools: { allow: ["*"] } } }
 identity:
@@ -36,10 +43,10 @@ identity:
     - { name: bert, key: bert-has-a-long-key, roles: [admin] }
 `,
   });
-  await Promise.all(['one', 'two', 'shared', 'fresh'].map((name) => gateway.ready(name)));
+  await Promise.all(['one', 'two', 'shared', 'plain', 'fresh'].map((name) => gateway.ready(name)));
   const anna = await legacySession(gateway.mcpUrl, 'anna-has-a-long-key', { capabilities: ALL, name: 'anna' });
   await eventually(async () => (await anna.request('tools/list')).text.includes('fresh__held'));
-  return { gateway, one, two, shared, fresh, anna };
+  return { gateway, one, two, shared, plain, fresh, anna };
 }
 
 /** A held call and its stream, which begins with a comment: the client has the headers. */
@@ -74,7 +81,7 @@ async function holdModern(
 const done = { content: [{ type: 'text', text: 'done' }] };
 
 t.test('questions, cancellations and progress find their way, and no other', async (t) => {
-  const { gateway, one, two, shared, fresh, anna } = await stand(t);
+  const { gateway, one, two, shared, plain, fresh, anna } = await stand(t);
   const { mcpUrl } = gateway;
   const bert = await legacySession(mcpUrl, 'bert-has-a-long-key', { capabilities: ALL, name: 'bert' });
 
@@ -318,13 +325,25 @@ t.test('questions, cancellations and progress find their way, and no other', asy
     t.equal(one.of('notifications/cancelled').length, before);
   });
 
-  await t.test('a legacy client takes back a call of a modern server: its stream ends', async (t) => {
+  await t.test('where there is no session to say it on, the end of its stream tells a server', async (t) => {
     const poor = await legacySession(mcpUrl, 'anna-has-a-long-key');
-    const { held } = await hold(poor, fresh, 'fresh', 'x');
-    await poor.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'x' } });
-    await held.closed;
-    t.equal(held.isAborted, true);
-    t.equal(fresh.of('notifications/cancelled').length, 0, 'which is all that such a server wants to hear');
+    const cancel = (requestId: string) =>
+      poor.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId } });
+    for (const [name, upstream] of [
+      ['fresh', fresh],
+      ['plain', plain],
+    ] as const) {
+      const { held } = await hold(poor, upstream, name, 'x');
+      await cancel('x');
+      await held.closed;
+      t.equal(held.isAborted, true, name);
+      const early = poor.request('tools/call', HELD(name), 'y');
+      const unanswered = await upstream.nextCall();
+      await cancel('y');
+      await unanswered.closed;
+      t.match(await early, { status: 200, json: { id: 'y', error: { message: /cancelled/ } } }, name);
+      t.equal(upstream.of('notifications/cancelled').length, 0, name);
+    }
   });
 
   await t.test('a modern client that hangs up has cancelled', async (t) => {
@@ -384,7 +403,7 @@ t.test('questions, cancellations and progress find their way, and no other', asy
   });
 
   await t.test('every call has left one row', async (t) => {
-    const sent = [one, two, shared, fresh].reduce((sum, upstream) => sum + upstream.of('tools/call').length, 0);
+    const sent = [one, two, shared, plain, fresh].reduce((sum, upstream) => sum + upstream.of('tools/call').length, 0);
     const rows = await eventually(async () => {
       const all: { verdict: string; reason: string | null }[] = [];
       let cursor = '';
