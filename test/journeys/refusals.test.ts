@@ -74,8 +74,12 @@ t.test('everything refused, by us or by Envoy, is a JSON-RPC error that says wha
     t.ok(json.error.code < 0 && json.error.message.length > 20, `${name}: ${json.error.message}`);
   }
   const get = await fetch(mcpUrl, { headers: { authorization: `Bearer ${key}`, accept: 'text/event-stream' } });
-  t.equal(get.status, 405);
-  t.equal(get.headers.get('allow'), 'POST, DELETE');
+  t.equal(get.status, 400, 'a stream belongs to a session');
+  t.match(await get.json(), { error: { code: -32000, message: /Mcp-Session-Id header is missing/ } });
+  const put = await fetch(mcpUrl, { method: 'PUT', headers: { authorization: `Bearer ${key}` } });
+  t.equal(put.status, 405);
+  t.equal(put.headers.get('allow'), 'GET, POST, DELETE');
+  await put.body?.cancel();
 
   // What never becomes a request for the processor.
   const chunked = `POST /mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n`;

@@ -56,9 +56,11 @@ t.test('an upstream is told just what the client said', async (t) => {
   t.same(told({ elicitation: {} }), { elicitation: { form: {} } });
   t.same(told({ elicitation: { url: {} } }), { elicitation: { url: {} } });
   t.same(told({ sampling: { tools: {} }, roots: {} }), { sampling: { tools: {} }, roots: {} });
-  const session = { id: 's', expiresAt: 5, clientName: 'l/1' } as Session;
-  const legacy = (text: string) =>
-    ownerOf(auto, { ...hop({}), era: 'legacy', capabilities: clientCapabilities(text) }, session, principal('a'), 0);
+  const legacy = (text: string) => {
+    const session = { id: 's', expiresAt: 5, clientName: 'l/1' } as Session;
+    const client: ClientHop = { ...hop({}), era: 'legacy', capabilities: clientCapabilities(text) };
+    return ownerOf(auto, client, session, principal('a'), 0);
+  };
   t.match(legacy('{"roots":{"listChanged":true},"experimental":{"x":1}}'), {
     key: 's',
     sessionId: 's',
