@@ -50,7 +50,8 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
   const edge = ours ? await freshEdge(sockets.edge(options.index), world) : undefined;
   const server = await startProcessorServer(address, MAX_BODY_BYTES, world);
   world.meters.gauge('sallyport_open_streams', 'Exchanges in progress', () => server.open);
-  process.send?.({ type: 'ready' });
+  // Whoever started this may be gone by now.
+  if (process.connected) process.send?.({ type: 'ready' }, undefined, undefined, () => {});
   log.info({ address }, 'processor serves');
 
   await toldToStop();

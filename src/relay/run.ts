@@ -104,7 +104,8 @@ export async function runRelay(options: RelayOptions): Promise<number> {
     () => sseUpstreams.size,
   );
   const metrics = await serveMetrics(sockets.relayMetrics(options.index), world.meters);
-  process.send?.({ type: 'ready' });
+  // Whoever started this may be gone by now.
+  if (process.connected) process.send?.({ type: 'ready' }, undefined, undefined, () => {});
   log.info({ local, remote, relayId }, 'relay serves');
 
   await toldToStop();
