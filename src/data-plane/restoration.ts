@@ -62,12 +62,14 @@ export class Restoration {
     const data = eventData(event);
     // Comments keep a connection alive; an empty event with an id is where a stream can be taken up again.
     if (data === undefined || data.length === 0) {
-      if (fields.id === undefined) return event;
+      if (fields.id === undefined) return KEEP_ALIVE;
       return id === undefined ? undefined : formatEvent(EMPTY, { id, retry: fields.retry });
     }
     const bytes = this.take(this.translation.message(data));
     if (bytes === undefined) return undefined;
-    return bytes === data && fields.id === undefined ? event : formatEvent(bytes, { id, retry: fields.retry });
+    // A client skips a byte order mark at the beginning, and would read a line that was none here.
+    const isPlain = bytes === data && fields.id === undefined && event[0] !== MARK;
+    return isPlain ? event : formatEvent(bytes, { id, retry: fields.retry });
   }
 
   /** The client has its answer: nothing that still comes is for it. */
@@ -168,3 +170,7 @@ export class Restoration {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** First byte of U+FEFF in UTF-8. */
+const MARK = 0xef;
+/** Says nothing, in our own bytes: what a client might read into the upstream's is nobody's knowledge. */
+const KEEP_ALIVE = Buffer.from(':\n\n');

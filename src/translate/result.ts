@@ -2,6 +2,7 @@
 import { type Span, stringAt, walkObject } from '../mcp/json.ts';
 import { insertMembers, removeMembers } from '../mcp/object-edit.ts';
 import type { Edit } from '../mcp/splice.ts';
+import { member } from './member.ts';
 
 /** `resources/read` is the only cacheable result that passes through; the lists are the gateway's own. */
 const CACHEABLE = new Set(['resources/read']);
@@ -20,6 +21,16 @@ export function toModern(bytes: Buffer, result: Span, method: string): Edit[] {
     if (!has.has('cacheScope')) missing.push('"cacheScope":"private"');
   }
   return missing.length === 0 ? [] : [insertMembers(bytes, result, missing.join(','))];
+}
+
+/**
+ * Who may read a resource here depends on who asks, so nobody may keep it for others, whatever its server says (MCP
+ * 2026-07-28, "Caching").
+ */
+export function privately(bytes: Buffer, result: Span, method: string): Edit[] {
+  const scope = CACHEABLE.has(method) ? member(bytes, result, 'cacheScope') : undefined;
+  const isPrivate = scope === undefined || bytes.toString('latin1', scope.start, scope.end) === '"private"';
+  return isPrivate ? [] : [{ ...scope, with: '"private"' }];
 }
 
 const MODERN_MEMBERS = new Set(['resultType', 'ttlMs', 'cacheScope']);

@@ -3,8 +3,9 @@
  * its era, names that it can use. Whatever does not belong to this request goes no further.
  */
 import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import { type ClientCapabilities, NO_CAPABILITIES } from '../mcp/capabilities.ts';
 import { idText } from '../mcp/envelope.ts';
-import { JsonError, stringAt } from '../mcp/json.ts';
+import { JsonError, type Span, stringAt } from '../mcp/json.ts';
 import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import type { Era } from '../mcp/revision.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
@@ -12,10 +13,11 @@ import type { Handles } from '../sessions/handles.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import { notificationEdits } from './ask.ts';
 import { errorEdits, NEEDS_CAPABILITY, readError, URL_ELICITATION_REQUIRED } from './error.ts';
+import { mayBeMade, readInputRequired } from './input-required.ts';
 import { isLoudEnough } from './log-level.ts';
 import { member } from './member.ts';
 import { type Names, nameEdits } from './names.ts';
-import { resultType, toLegacy, toModern } from './result.ts';
+import { privately, resultType, toLegacy, toModern } from './result.ts';
 
 export type Translated =
   /** Goes on. */
@@ -34,6 +36,7 @@ export class Translation {
   final: ResponseEnvelope | undefined;
   private readonly isRelayed: boolean;
   private readonly client: Era;
+  private readonly capabilities: ClientCapabilities;
   private readonly upstream: Era;
   private readonly method: string;
   /** Ids and tokens as JSON text: what the client sent, what the upstream got. */
@@ -50,6 +53,7 @@ export class Translation {
   constructor(exchange: Exchange, call: UpstreamCall, handles: Handles, names = true) {
     const { client, connection, envelope, namespace, principal, session } = exchange;
     this.client = client?.era ?? 'legacy';
+    this.capabilities = client?.capabilities ?? NO_CAPABILITIES;
     this.isRelayed = call.via === 'relay';
     this.upstream = this.isRelayed
       ? this.client
@@ -122,11 +126,21 @@ export class Translation {
       if (this.client === 'modern') edits.push(...toModern(bytes, outcome, this.method));
       else if (resultType(bytes, outcome) === 'input_required') return { kind: 'needs input', message };
       else edits.push(...toLegacy(bytes, outcome));
+    } else if (this.client === 'modern' && !this.isRelayed && this.isForeignQuestion(bytes, outcome)) {
+      return { kind: 'needs input', message };
     }
+    if (this.client === 'modern' && kind === 'result') edits.push(...privately(bytes, outcome, this.method));
     if (this.names !== undefined)
       edits.push(...nameEdits(bytes, outcome, kind === 'error' ? 'error' : 'result', this.names));
     this.final = message;
     return { kind: 'final', bytes: splice(bytes, edits), response: message };
+  }
+
+  /** A modern server may ask only for what this request's client declared (MCP 2026-07-28, MRTR, server requirement 6). */
+  private isForeignQuestion(bytes: Buffer, result: Span): boolean {
+    if (resultType(bytes, result) !== 'input_required') return false;
+    const { requests = [] } = readInputRequired(bytes, result) ?? {};
+    return requests.some((request) => !mayBeMade(request, this.capabilities));
   }
 
   private notification(message: ResponseEnvelope): Translated {

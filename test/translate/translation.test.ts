@@ -87,7 +87,11 @@ t.test('a result in the words of the client', async (t) => {
     ...result({ resultType: 'complete', ttlMs: 0, cacheScope: 'private', contents: [] }),
   });
   const own = result({ resultType: 'complete', ttlMs: 5, cacheScope: 'public', contents: [] });
-  t.equal(heard({ ...toModern, method: 'resources/read' }, own), JSON.stringify(own), 'what is there stays');
+  const read = { ...toModern, method: 'resources/read' };
+  for (const upstream of ERAS) {
+    const kept = JSON.stringify(own).replace('public', 'private');
+    t.equal(heard({ ...read, upstream }, own), kept, 'what is there stays, but is for this client alone');
+  }
 
   const toLegacy: Setting = { client: 'legacy', upstream: 'modern' };
   t.equal(
@@ -122,6 +126,10 @@ t.test('an error in the words of the client', async (t) => {
     }
   }
   t.equal(say(toLegacy, error(-32021)).kind, 'needs input');
+  const asking = (method: string, params = {}) =>
+    result({ resultType: 'input_required', inputRequests: { k: { method, params } }, requestState: 's' });
+  const both: Setting = { client: 'modern', upstream: 'modern' };
+  t.equal(say(both, asking('elicitation/create')).kind, 'needs input', 'of a client that cannot be asked');
   t.equal(code({ client: 'modern', upstream: 'modern' }, error(-32021)), -32021, 'which its client can mend');
   const renamed = heard({ ...toModern, method: 'resources/read', uris: prefixed }, error(-32002, { uri: 'file:///a' }));
   t.match(renamed, /"uri":"up\+file:\/\/\/a"/);

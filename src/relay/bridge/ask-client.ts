@@ -5,10 +5,10 @@ import type { Problem } from '../../exchange/problem.ts';
 import { stringAt } from '../../mcp/json.ts';
 import { insertMembers } from '../../mcp/object-edit.ts';
 import { splice } from '../../mcp/splice.ts';
+import { type InputRequest, modeIn } from '../../translate/input-required.ts';
 import { member } from '../../translate/member.ts';
 import type { RelayWorld } from '../world.ts';
 import { bridgeProblems } from './bridge-problems.ts';
-import { type InputRequest, modeIn } from './input-required.ts';
 import type { ClientAnswer, Questions } from './questions.ts';
 import type { Reply } from './reply.ts';
 

@@ -2,11 +2,11 @@
 import { problems } from '../../exchange/problem.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import { type Retry, readRetry } from '../../translate/input-required.ts';
 import { readBody } from '../body.ts';
 import { sendProblem } from '../refusal.ts';
 import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import { bridgeProblems } from './bridge-problems.ts';
-import { type Retry, readRetry } from './input-required.ts';
 import { ParkedCalls, type ParkedCallsOptions } from './parked-calls.ts';
 import { FORWARDED_HEADER, Peers } from './peers.ts';
 import { Questions } from './questions.ts';

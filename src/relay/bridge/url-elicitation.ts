@@ -3,8 +3,8 @@ import { JsonError, type Span, skipSpace, skipValue, stringAt } from '../../mcp/
 import { insertMembers, removeMembers } from '../../mcp/object-edit.ts';
 import type { ResponseEnvelope } from '../../mcp/response.ts';
 import { splice } from '../../mcp/splice.ts';
+import { type InputRequest, modeIn } from '../../translate/input-required.ts';
 import { member } from '../../translate/member.ts';
-import { type InputRequest, modeIn } from './input-required.ts';
 
 const MAX_URLS = 32;
 

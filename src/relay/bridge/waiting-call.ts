@@ -3,8 +3,8 @@ import { tell, tellUpstream } from '../../egress/tell.ts';
 import type { Exchange, UpstreamCall } from '../../exchange/exchange.ts';
 import { cancelUpstream } from '../../routing/cancel.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import type { InputRequest } from '../../translate/input-required.ts';
 import type { RelayWorld } from '../world.ts';
-import type { InputRequest } from './input-required.ts';
 import type { OpenedCall } from './open-call.ts';
 import type { UpstreamAnswer } from './upstream-answer.ts';
 

@@ -1,9 +1,9 @@
 /** `InputRequiredResult` and what answers it (MCP 2026-07-28, "Multi Round-Trip Requests"), as places in bytes. */
-import type { ClientCapabilities } from '../../mcp/capabilities.ts';
-import type { Envelope } from '../../mcp/envelope.ts';
-import { JsonError, type Span, stringAt, walkObject } from '../../mcp/json.ts';
-import { mayBePut } from '../../translate/ask.ts';
-import { member } from '../../translate/member.ts';
+import type { ClientCapabilities } from '../mcp/capabilities.ts';
+import type { Envelope } from '../mcp/envelope.ts';
+import { JsonError, type Span, stringAt, walkObject } from '../mcp/json.ts';
+import { mayBePut } from './ask.ts';
+import { member } from './member.ts';
 
 /** One thing that a server asks of the client. */
 export interface InputRequest {
