@@ -103,13 +103,18 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
     upstream_status: outcome.upstreamStatus ?? null,
     is_error: outcome.isError ?? null,
     http_status: outcome.httpStatus ?? null,
-    duration_us: outcome.durationUs,
-    upstream_us: outcome.upstreamUs ?? null,
+    duration_us: counted(outcome.durationUs),
+    upstream_us: counted(outcome.upstreamUs ?? null),
     processor_us: outcome.processorUs,
     bytes_in: exchange.body?.length ?? 0,
-    bytes_out: outcome.bytesOut ?? null,
+    bytes_out: counted(outcome.bytesOut ?? null),
   };
 }
+
+/** What the column can hold: a stream may last for days, and one row that Postgres refuses holds up all behind it. */
+const MAX_INTEGER = 2 ** 31 - 1;
+const counted = <T extends number | null>(count: T): T | number =>
+  count === null ? count : Math.min(count, MAX_INTEGER);
 
 function recorded(bytes: Buffer | undefined, mode: RecordMode, audit: AuditConfig): string | null {
   if (bytes === undefined || mode === 'none' || mode === 'digest') return null;

@@ -66,17 +66,40 @@ export async function insertAuditEvents(database: Database, rows: readonly Audit
 
 async function insertDoubtful(database: Database, row: AuditRow): Promise<void> {
   const text = `[${rowJson(row)}]`;
-  // U+0000 and lone surrogates, the two things that JSON can say and Postgres cannot store.
-  const clean = text.replace(/\\u(?:0000|d[89a-f][0-9a-f]{2})/gi, '\\ufffd');
   const bare = `[${rowJson({ ...row, arguments: null, result: null, findings: null, enrichment: null })}]`;
-  for (const attempt of [text, clean, bare]) {
+  let refused: unknown;
+  for (const attempt of [text, storable(text), storable(bare), `[${storable(JSON.stringify(skeleton(row)))}]`]) {
     try {
       return await insertJson(database, attempt);
     } catch (error) {
-      if (!isValueError(error) || attempt === bare) throw error;
+      if (!isValueError(error)) throw error;
+      refused = error;
     }
   }
+  throw refused;
 }
+
+/** What happened and to whom. A row that is refused for ever would hold up all that come after it. */
+const skeleton = ({
+  id,
+  at,
+  tenant_id,
+  namespace,
+  request_id,
+  subject,
+  persona,
+  method,
+  verdict,
+}: AuditRow): object => ({
+  ...{ id, at, tenant_id, namespace, request_id, subject, persona, method, verdict },
+  reason: 'Postgres refused the rest of this row',
+  duration_us: 0,
+  processor_us: 0,
+  bytes_in: 0,
+});
+
+/** Without U+0000 and lone surrogates, the two things that JSON can say and Postgres cannot store. */
+const storable = (json: string): string => json.replace(/\\u(?:0000|d[89a-f][0-9a-f]{2})/gi, '\\ufffd');
 
 /** What is JSON text already goes in as it is: parsing and writing it again would cost time and digits. */
 function rowJson(row: AuditRow): string {

@@ -97,6 +97,26 @@ t.test('what Postgres cannot store costs a row its text, never a batch', async (
   t.ok(stored.some(({ tool }) => tool === 'nul\ufffdbyte'));
 });
 
+t.test('a row without arguments loses its text, too, and one that is refused altogether its details', async (t) => {
+  const plain = { arguments: null, subject: 'bare' };
+  await insertAuditEvents(database, [
+    row({ ...plain, tool: '\ud800' }),
+    row({ ...plain, reason: 'nul\u0000byte' }),
+    row({ ...plain, duration_us: 2 ** 40, method: 'HTTP GET' }),
+    row({ ...plain, reason: 'behind them' }),
+  ]);
+  const stored = (await all()).filter(({ subject }) => subject === 'bare');
+  t.equal(stored.length, 4);
+  t.same(
+    stored.filter(({ tool }) => tool === '\ufffd').map(({ duration_us }) => duration_us),
+    [900],
+  );
+  t.same(
+    stored.filter(({ method }) => method === 'HTTP GET').map(({ verdict, reason }) => [verdict, reason]),
+    [['allowed', 'Postgres refused the rest of this row']],
+  );
+});
+
 t.test('pages do not lose or repeat a row, even where many have the same moment', async (t) => {
   const at = '2026-11-12T00:00:00.000Z';
   await insertAuditEvents(
