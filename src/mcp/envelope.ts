@@ -4,6 +4,7 @@
  */
 
 import { assertUtf8, JsonError, refuseRepeats, type Span, skipSpace, skipValue, stringAt, walkObject } from './json.ts';
+import { lookAlike } from './look-alike.ts';
 import { type RequestMeta, readMeta } from './meta.ts';
 
 export interface Envelope {
@@ -83,6 +84,17 @@ function endOfText(bytes: Buffer, end: number): void {
   if (rest < bytes.length) throw new JsonError('text after the end of the message', rest);
 }
 
+/** What decides where a message goes, and whether it may. */
+const MEMBERS = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
+const PARAMETERS = new Set(['name', 'uri', 'taskId', 'ref', 'requestId', 'arguments', '_meta']);
+const REF_MEMBERS = new Set(['type', 'name', 'uri']);
+
+function refuseLookAlike(key: string, names: ReadonlySet<string>): void {
+  const name = lookAlike(key, names);
+  if (name === undefined) return;
+  throw new EnvelopeError('invalid', `the key ${JSON.stringify(key)} could be read as "${name}"; write it like that`);
+}
+
 /** Collects the members that matter while the scanner passes them. */
 class Found {
   private readonly bytes: Buffer;
@@ -130,6 +142,8 @@ class Found {
         this.params = { start, end };
         if (this.bytes[start] === 0x7b) walkObject(this.bytes, start, 1, this.parameter);
         break;
+      default:
+        refuseLookAlike(key, MEMBERS);
     }
   };
 
@@ -148,7 +162,9 @@ class Found {
         this.taskIdSpan = { start, end };
         break;
       case 'ref':
-        if (this.bytes[start] === 0x7b) this.ref = { start, end };
+        if (this.bytes[start] !== 0x7b) break;
+        this.ref = { start, end };
+        walkObject(this.bytes, start, 2, (inner) => refuseLookAlike(inner, REF_MEMBERS));
         break;
       case 'requestId':
         this.cancels = { start, end };
@@ -176,6 +192,8 @@ class Found {
       case 'clientInfo':
         this.clientInfo = { start, end };
         break;
+      default:
+        refuseLookAlike(key, PARAMETERS);
     }
   };
 
