@@ -27,18 +27,22 @@ export function parseResponse(bytes: Buffer): ResponseEnvelope | undefined {
     let params: Span | undefined;
     let kind: ResponseEnvelope['kind'] = 'message' as ResponseEnvelope['kind'];
     let isError = false;
+    let outcomes = 0;
     const end = walkObject(bytes, start, 0, (key, from, to) => {
       if (key === 'id') id = { start: from, end: to };
       else if (key === 'method') method = bytes[from] === 0x22 ? stringAt(bytes, from, to) : undefined;
       else if (key === 'params') params = { start: from, end: to };
       else if (key === 'result' || key === 'error') {
         kind = key;
+        outcomes++;
         outcome = { start: from, end: to };
         if (key === 'result' && bytes[from] === 0x7b) isError = hasTrueMember(bytes, from, to, '"isError"');
       }
     });
     if (skipSpace(bytes, end) < bytes.length) return undefined;
     if (method === undefined && outcome === undefined) return undefined;
+    // Two readers would take two different answers from it.
+    if (outcomes > 1) return undefined;
     return { bytes, kind, id, method, params, outcome, isError: kind === 'error' || isError };
   } catch (error) {
     if (error instanceof JsonError) return undefined;

@@ -20,7 +20,7 @@ export interface UpstreamError {
   readonly data: Span | undefined;
 }
 
-/** The error object's code; undefined when it has none that is a number. */
+/** The error object's code; undefined when it has none that is an integer. */
 export function readError(bytes: Buffer, error: Span): UpstreamError | undefined {
   let codeSpan: Span | undefined;
   let data: Span | undefined;
@@ -30,7 +30,8 @@ export function readError(bytes: Buffer, error: Span): UpstreamError | undefined
     if (key === 'data') data = { start, end };
   });
   if (codeSpan === undefined) return undefined;
-  return { code: Number(bytes.toString('latin1', codeSpan.start, codeSpan.end)), codeSpan, data };
+  const code = Number(bytes.toString('latin1', codeSpan.start, codeSpan.end));
+  return Number.isInteger(code) ? { code, codeSpan, data } : undefined;
 }
 
 /** The code that means the same to the client; `upstream`: who speaks. */

@@ -13,6 +13,7 @@ import type { Handles } from '../sessions/handles.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import { notificationEdits } from './ask.ts';
 import { errorEdits, NEEDS_CAPABILITY, readError, URL_ELICITATION_REQUIRED } from './error.ts';
+import { mayHearOf } from './hearing.ts';
 import { mayBeMade, readInputRequired } from './input-required.ts';
 import { isLoudEnough } from './log-level.ts';
 import { member } from './member.ts';
@@ -34,6 +35,7 @@ export type Translated =
 export class Translation {
   /** The response to the call, once it has come. */
   final: ResponseEnvelope | undefined;
+  private readonly exchange: Exchange;
   private readonly isRelayed: boolean;
   private readonly client: Era;
   private readonly capabilities: ClientCapabilities;
@@ -52,6 +54,7 @@ export class Translation {
   /** `names`: false where the message still goes through a processor, which sees to them. */
   constructor(exchange: Exchange, call: UpstreamCall, handles: Handles, names = true) {
     const { client, connection, envelope, namespace, principal, session } = exchange;
+    this.exchange = exchange;
     this.client = client?.era ?? 'legacy';
     this.capabilities = client?.capabilities ?? NO_CAPABILITIES;
     this.isRelayed = call.via === 'relay';
@@ -105,7 +108,8 @@ export class Translation {
 
   private response(message: ResponseEnvelope): Translated {
     const { bytes, id, kind, outcome } = message;
-    if (outcome === undefined) return drop('not a JSON-RPC message');
+    // What is no object is no outcome in MCP: SDKs throw on it, and their caller waits for ever.
+    if (outcome === undefined || bytes[outcome.start] !== 0x7b) return drop('not a JSON-RPC message');
     const text = id === undefined ? 'null' : bytes.toString('utf8', id.start, id.end);
     // Servers that could not read a request's id answer null; there is only one request on this stream.
     if (text !== this.upstreamId && !isSameId(text, this.upstreamId) && !(kind === 'error' && text === 'null')) {
@@ -117,11 +121,12 @@ export class Translation {
     else if (text !== this.id) edits.push({ ...id, with: this.id });
     if (kind === 'error') {
       const error = readError(bytes, outcome);
-      if (error?.code === URL_ELICITATION_REQUIRED && this.client === 'modern') return { kind: 'needs input', message };
-      if (this.client === 'legacy' && this.upstream === 'modern' && error?.code === NEEDS_CAPABILITY) {
+      if (error === undefined) return drop('an error without a code');
+      if (error.code === URL_ELICITATION_REQUIRED && this.client === 'modern') return { kind: 'needs input', message };
+      if (this.client === 'legacy' && this.upstream === 'modern' && error.code === NEEDS_CAPABILITY) {
         return { kind: 'needs input', message };
       }
-      if (error !== undefined) edits.push(...errorEdits(error, this.upstream, this.client, this.method));
+      edits.push(...errorEdits(error, this.upstream, this.client, this.method));
     } else if (this.client !== this.upstream) {
       if (this.client === 'modern') edits.push(...toModern(bytes, outcome, this.method));
       else if (resultType(bytes, outcome) === 'input_required') return { kind: 'needs input', message };
@@ -158,6 +163,10 @@ export class Translation {
         // The catalog notices by itself, and clients are told on the stream that is for it.
         if (this.client === 'modern') return drop('a change of lists on the stream of a request');
         break;
+      case 'notifications/resources/updated':
+        if (this.client === 'modern') return drop('a change of a resource on the stream of a request');
+        if (!this.mayHearOf(message)) return drop('a change of a resource that its reader may not read');
+        break;
     }
     if (this.isRelayed) return this.renamed(message);
     const edits = this.names === undefined ? [] : notificationEdits(message, this.names, this.sessionId);
@@ -168,6 +177,11 @@ export class Translation {
     const edits =
       params === undefined || this.names === undefined ? [] : nameEdits(bytes, params, 'params', this.names);
     return { kind: 'pass', bytes: splice(bytes, edits) };
+  }
+
+  private mayHearOf(message: ResponseEnvelope): boolean {
+    const { connection, persona } = this.exchange;
+    return connection === undefined || mayHearOf(message, connection.name, persona);
   }
 
   private progress({ bytes, params }: ResponseEnvelope): Translated {

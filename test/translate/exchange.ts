@@ -5,6 +5,7 @@ import type { ClientHop, Exchange, UpstreamCall } from '../../src/exchange/excha
 import { clientCapabilities } from '../../src/mcp/capabilities.ts';
 import { parseEnvelope } from '../../src/mcp/envelope.ts';
 import type { Era } from '../../src/mcp/revision.ts';
+import { glob } from '../../src/policy/glob.ts';
 import { createHandles } from '../../src/sessions/handles.ts';
 import type { Connection, UriSpace } from '../../src/snapshot/snapshot.ts';
 import { Translation } from '../../src/translate/translation.ts';
@@ -34,10 +35,14 @@ export interface Setting {
   readonly offers?: Record<string, unknown>;
   readonly uris?: UriSpace;
   readonly session?: string;
+  /** Globs of the caller's persona; everything where they are not given. */
+  readonly tools?: { readonly allow: readonly string[]; readonly deny: readonly string[] };
 }
 
+const ALL = { allow: ['*'], deny: [] };
+
 export function exchangeOf(setting: Setting): { exchange: Exchange; call: UpstreamCall } {
-  const { client, upstream, method = 'tools/call', id = '1', token, uris = identity } = setting;
+  const { client, upstream, method = 'tools/call', id = '1', token, uris = identity, tools = ALL } = setting;
   const meta = token === undefined ? '' : `,"_meta":{"progressToken":${token}}`;
   const body = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{"name":"x"${meta}}}`);
   const hop: ClientHop = {
@@ -58,6 +63,10 @@ export function exchangeOf(setting: Setting): { exchange: Exchange; call: Upstre
     connection,
     namespace: { uris },
     principal: { binding: 'api_key:me' },
+    persona: {
+      tools: { allow: tools.allow.map(glob), deny: tools.deny.map(glob) },
+      connections: { allow: [glob('*')], deny: [] },
+    },
     session: setting.session === undefined ? undefined : { id: setting.session },
   } as unknown as Exchange;
   const call = {

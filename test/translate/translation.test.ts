@@ -277,7 +277,7 @@ t.test('ids survive whatever they are', async () => {
   );
   fc.assert(
     fc.property(id, fc.json(), (text, value) => {
-      const answer = (own: string): string => `{"jsonrpc":"2.0","id":${own},"result":${value}}`;
+      const answer = (own: string): string => `{"jsonrpc":"2.0","id":${own},"result":{"v":${value}}}`;
       const back = heard({ client: 'legacy', upstream: 'legacy', id: text, mintedId: '"m"' }, answer('"m"'));
       const again = parseEnvelope(Buffer.from(back ?? ''));
       return back === answer(text) && again.bytes.toString('utf8', again.id?.start, again.id?.end) === text;
@@ -290,4 +290,32 @@ t.test('ids survive whatever they are', async () => {
       return stringAt(Buffer.from(json), 0, Buffer.byteLength(json)) === text;
     }),
   );
+});
+
+t.test('what no SDK reads as a response is none', async (t) => {
+  for (const client of ERAS) {
+    for (const message of [
+      '{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"m"}}',
+      '{"jsonrpc":"2.0","id":1,"error":"boom"}',
+      '{"jsonrpc":"2.0","id":1,"error":{"message":"no code"}}',
+      '{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}',
+      '{"jsonrpc":"2.0","id":1,"result":[]}',
+      '{"jsonrpc":"2.0","id":1,"result":null}',
+    ]) {
+      t.equal(heard({ client, upstream: 'legacy' }, message), undefined, message);
+    }
+  }
+});
+
+t.test('that a resource has changed is told on a call to those who may read it', async (t) => {
+  const updated = (uri: unknown) => ({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri } });
+  const setting: Setting = {
+    client: 'legacy',
+    upstream: 'legacy',
+    tools: { allow: ['up__file*'], deny: ['*secret*'] },
+  };
+  t.ok(heard(setting, updated('file:///a')));
+  t.equal(heard(setting, updated('file:///secret')), undefined);
+  t.equal(heard(setting, updated(7)), undefined);
+  t.equal(heard({ ...setting, client: 'modern' }, updated('file:///a')), undefined, 'never on the stream of a request');
 });

@@ -10,7 +10,8 @@ import { JsonError } from '../../mcp/json.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import { splice } from '../../mcp/splice.ts';
 import { decideConnection } from '../../policy/decide.ts';
-import type { Snapshot } from '../../snapshot/snapshot.ts';
+import type { Persona, Snapshot } from '../../snapshot/snapshot.ts';
+import { mayHearOf } from '../../translate/hearing.ts';
 import type { Names } from '../../translate/names.ts';
 import { nameEdits } from '../../translate/names.ts';
 import { unrelatedMessage } from '../../translate/unrelated.ts';
@@ -78,7 +79,7 @@ export async function resumeUpstream(
       }
       const heard = unrelatedMessage(data, asked, true);
       if (heard.kind === 'reply') answerUpstream(world, connection, upstream, heard.message);
-      if (heard.kind !== 'pass') continue;
+      if (heard.kind !== 'pass' || !mayPass(data, connection.name, persona)) continue;
       stream.write(formatEvent(withNames(heard.bytes, names), { id: wrapId(id), retry }));
       await stream.drained();
     }
@@ -88,6 +89,12 @@ export async function resumeUpstream(
   }
   stream.end();
   return true;
+}
+
+/** What is told of a resource is told to those who may read it. */
+function mayPass(data: Buffer, connection: string, persona: Persona | undefined): boolean {
+  const message = parseResponse(data);
+  return message?.method !== 'notifications/resources/updated' || mayHearOf(message, connection, persona);
 }
 
 /** Of a response; everything else has been renamed already. */
