@@ -6,7 +6,7 @@ import { answerUpstream } from '../egress/tell.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { NO_CAPABILITIES } from '../mcp/capabilities.ts';
-import { eventData, eventFields, formatEvent } from '../mcp/events.ts';
+import { canReturnTo, eventData, eventFields, formatEvent } from '../mcp/events.ts';
 import type { ResponseEnvelope } from '../mcp/response.ts';
 import { question } from '../translate/ask.ts';
 import { modernStatus, readError } from '../translate/error.ts';
@@ -148,6 +148,8 @@ export class Restoration {
     const { session, connection, upstream: call } = this.exchange;
     if (id === undefined || session === undefined || connection === undefined || call?.session === undefined)
       return undefined;
+    // A session that many share is nobody's to come back to.
+    if (call.owner?.sessionId === null || !canReturnTo(id)) return undefined;
     this.isResumable = true;
     return this.world.handles.wrap('event', session.id, [connection.name, id]);
   }

@@ -154,6 +154,11 @@ export function eventFields(event: Buffer): EventFields {
 
 const NO_FIELDS: EventFields = {};
 
+const MAX_ID_CHARS = 1024;
+
+/** Whether the id can travel in a `Last-Event-ID` header, wrapped or not: any other is a place nobody can come back to. */
+export const canReturnTo = (id: string): boolean => id.length <= MAX_ID_CHARS && /^[\x20-\x7e]*$/.test(id);
+
 /** Whether a line begins with the field's name; JSON data holds no line that does, for it stands behind `data:`. */
 function hasField(event: Buffer, name: string): boolean {
   for (let at = event.indexOf(name, 0, 'latin1'); at >= 0; at = event.indexOf(name, at + 1, 'latin1')) {

@@ -1,7 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
 import t from 'tap';
-import { EventSplitter, EventTooLarge, eventData } from '../../src/mcp/events.ts';
+import { canReturnTo, EventSplitter, EventTooLarge, eventData } from '../../src/mcp/events.ts';
 import { parseResponse } from '../../src/mcp/response.ts';
 
 /** Feeds the text in the given pieces; returns whole events and what was left. */
@@ -116,4 +116,12 @@ t.test('responses are read for their outcome and nothing else', async (t) => {
   t.equal(read('{"jsonrpc":"2.0","method":"notifications/progress","params":{}}')?.kind, 'message');
   t.equal(read('<html>'), undefined);
   t.equal(read('{"jsonrpc":"2.0","id":1,"result":'), undefined);
+});
+
+t.test('an id that fits in no header is a place nobody can come back to', async (t) => {
+  t.ok(canReturnTo('1/2:3'));
+  t.ok(canReturnTo(''));
+  t.notOk(canReturnTo('x'.repeat(1025)));
+  t.notOk(canReturnTo('\u00e9'));
+  t.notOk(canReturnTo('a\tb'));
 });

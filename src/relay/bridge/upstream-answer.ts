@@ -1,6 +1,6 @@
 /** An upstream's answer to one call, message by message, at the reader's pace; the call outlives whoever reads. */
 import type { IncomingMessage } from 'node:http';
-import { EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
+import { canReturnTo, EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
 
 /** An event never grows past this. */
 export const MAX_MESSAGE_BYTES = 16 << 20;
@@ -129,7 +129,7 @@ export async function* messagesOf(
       for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         for (const event of splitter.push(chunk)) {
           const { id, retry } = eventFields(event);
-          lastEventId = id ?? lastEventId;
+          if (id !== undefined && canReturnTo(id)) lastEventId = id;
           if (retry !== undefined) retryMs = Math.min(Number(retry), MAX_RETRY_MS);
           const message = eventData(event);
           if (message === undefined || message.length === 0) continue;

@@ -1,6 +1,6 @@
 /** The events of an upstream's stream as they come: their data, and where to go on after a break. */
 import type { IncomingMessage } from 'node:http';
-import { EventSplitter, eventData, eventFields } from '../../mcp/events.ts';
+import { canReturnTo, EventSplitter, eventData, eventFields } from '../../mcp/events.ts';
 
 /** A message may be this large; a longer one ends the stream. */
 const MAX_EVENT_BYTES = 4 << 20;
@@ -22,7 +22,7 @@ export async function* readEvents(body: IncomingMessage): AsyncGenerator<Upstrea
         const data = eventData(event);
         yield {
           data: data === undefined || data.length === 0 ? undefined : data,
-          id,
+          id: id !== undefined && canReturnTo(id) ? id : undefined,
           retryMs: retry === undefined ? undefined : Number(retry),
         };
       }
