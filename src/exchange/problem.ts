@@ -217,6 +217,14 @@ export const problems = {
       'A JSON-RPC response is not expected here: answer input requests by calling again with inputResponses.',
     ),
   badParams: (detail: string) => define('bad_params', 200, PARAMS, 'failed', `Invalid params: ${detail}`),
+  tooManySubscriptions: () =>
+    define(
+      'too_many_subscriptions',
+      200,
+      GENERAL,
+      'limited',
+      'This session has as many resource subscriptions as one may have. End some with resources/unsubscribe.',
+    ),
   /** A denied tool and an unknown one read the same; the audit knows why. */
   noTool: (name: string, reason: string) =>
     define('no_tool', 200, PARAMS, 'denied', `No tool named ${name} is available to you; tools/list shows what is.`, {

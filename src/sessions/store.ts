@@ -2,6 +2,9 @@
 import type { Database } from '../storage/database.ts';
 import type { SessionStore } from './stored-session.ts';
 
+/** Of one session: each is repeated to its upstream when that loses the session. */
+const MAX_SUBSCRIPTIONS = 500;
+
 export function createSessionStore(database: Database): SessionStore {
   const { pool } = database;
   return {
@@ -57,14 +60,20 @@ export function createSessionStore(database: Database): SessionStore {
       return rows[0]?.level;
     },
     async subscribe({ id, expiresAt }, connectionId, uri) {
-      await pool.query(
+      const { rows } = await pool.query<{ is_kept: boolean }>(
         `with stored as (
-           insert into session_subscriptions (session_id, connection_id, uri, expires_at) values ($1, $2, $3, $4)
-           on conflict do nothing
+           insert into session_subscriptions (session_id, connection_id, uri, expires_at)
+           select $1, $2, $3, $4
+           where (select count(*) from session_subscriptions where session_id = $1) < $5
+           on conflict do nothing returning 1
          )
-         select pg_notify('sallyport_upstream', json_build_object('sessionId', $1::text)::text)`,
-        [id, connectionId, uri, new Date(expiresAt)],
+         select pg_notify('sallyport_upstream', json_build_object('sessionId', $1::text)::text),
+           exists (select 1 from stored) or exists (
+             select 1 from session_subscriptions where session_id = $1 and connection_id = $2 and uri = $3
+           ) as is_kept`,
+        [id, connectionId, uri, new Date(expiresAt), MAX_SUBSCRIPTIONS],
       );
+      return rows[0]?.is_kept === true;
     },
     async unsubscribe(sessionId, connectionId, uri) {
       await pool.query(

@@ -39,7 +39,8 @@ export interface SessionStore {
   /** undefined: it never said. */
   logLevel(sessionId: string): Promise<string | undefined>;
   setLogLevel(session: { id: string; expiresAt: number }, level: string): Promise<void>;
-  subscribe(session: { id: string; expiresAt: number }, connectionId: string, uri: string): Promise<void>;
+  /** False: the session has as many as one may have. */
+  subscribe(session: { id: string; expiresAt: number }, connectionId: string, uri: string): Promise<boolean>;
   unsubscribe(sessionId: string, connectionId: string, uri: string): Promise<void>;
   /** Everything open upstream for a downstream session. */
   open(sessionId: string): Promise<EndedUpstreamSession[]>;

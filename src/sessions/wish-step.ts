@@ -49,7 +49,8 @@ async function subscription(exchange: Exchange, world: World): Promise<StepResul
   if (session === undefined || target === undefined || connection === undefined) return undefined;
   const { sessionStore } = world;
   if (envelope?.method === 'resources/subscribe') {
-    await sessionStore.subscribe(session, connection.id, target.upstreamName);
+    const isKept = await sessionStore.subscribe(session, connection.id, target.upstreamName);
+    if (!isKept) return refuse(problems.tooManySubscriptions());
   } else {
     await sessionStore.unsubscribe(session.id, connection.id, target.upstreamName);
   }

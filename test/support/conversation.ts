@@ -182,7 +182,7 @@ export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) 
     wishes: async () => ({ logLevel: undefined, subscriptions: [] }),
     logLevel: async () => undefined,
     setLogLevel: async () => {},
-    subscribe: async () => {},
+    subscribe: async () => true,
     unsubscribe: async () => {},
     open: async () => [],
     broadcastCancel: async () => {},

@@ -17,6 +17,8 @@ import { Upstreams, type UpstreamsOwner } from './upstreams.ts';
 export const MAX_STREAMS = 16;
 /** How long what a broken stream missed is kept, and how long upstreams are listened to for it. Milliseconds. */
 const KEPT_MS = 5 * 60_000;
+/** So many broken ones at most, the newest. */
+const MAX_BROKEN = 8;
 const LISTENED_MS = 60_000;
 /** Clients of this revision on know events that carry nothing but an id. */
 const PRIMED_SINCE = '2025-11-25';
@@ -149,6 +151,8 @@ export class Channel implements Watched, UpstreamsOwner {
     if (track.stream !== stream) return;
     track.stream = undefined;
     track.brokeAt = Date.now();
+    const broken = this.tracks.filter((one) => one.stream === undefined);
+    if (broken.length > MAX_BROKEN) this.tracks = this.tracks.filter((one) => one !== broken[0]);
     if (this.tracks.length === 0 || this.tracks.some((one) => one.stream !== undefined)) return;
     this.idle = setTimeout(() => {
       this.stopListening();

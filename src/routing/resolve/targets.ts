@@ -49,8 +49,15 @@ function resource(exchange: Exchange, { method, uri, uriSpan }: Envelope): Targe
   if (uri === undefined || uriSpan === undefined) {
     return refuse(problems.badParams(`${method} needs params.uri, a string`));
   }
+  if (method !== 'resources/read' && !canBeKept(uri)) {
+    return refuse(problems.badParams(`${method} needs params.uri, a URI of at most ${MAX_KEPT_BYTES} bytes`));
+  }
   return resourceTarget(exchange, uri, uriSpan);
 }
+
+/** A subscription is a row, found by its URI. */
+const MAX_KEPT_BYTES = 2000;
+const canBeKept = (uri: string): boolean => Buffer.byteLength(uri) <= MAX_KEPT_BYTES && !/[\0\p{Surrogate}]/u.test(uri);
 
 function resourceTarget({ namespace, client }: Exchange, uri: string, span: Span): Target | Refusal {
   const found = namespace?.uris.fromWire(uri);
