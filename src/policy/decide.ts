@@ -77,6 +77,27 @@ export function ruleText(decision: Decision): string {
 /** What policy calls a resource or a template: its owner, and the owner's own URI. */
 export const resourceName = (connection: string, uri: string): string => `${connection}__${uri}`;
 
+/**
+ * A URI that nobody lists, judged as written and as its upstream may read it: `file:///open/../secret` is a secret one, and
+ * so are `FILE:///secret` and `file:///%73ecret`.
+ */
+export function decideUri(persona: Persona | undefined, connection: string, uri: string): Decision {
+  const written = decide(persona, resourceName(connection, uri), connection);
+  if (!written.allowed) return written;
+  const plain = plainUri(uri);
+  return plain === uri ? written : decide(persona, resourceName(connection, plain), connection);
+}
+
+/** Dot segments resolved, scheme and host in lower case, nothing percent-encoded. */
+function plainUri(uri: string): string {
+  const plain = URL.parse(uri)?.href ?? uri;
+  try {
+    return decodeURIComponent(plain);
+  } catch {
+    return plain;
+  }
+}
+
 /** For what belongs to a connection as such (an answer to its question, a task of the caller's own). */
 export function decideConnection(persona: Persona | undefined, connection: string): Decision {
   if (persona === undefined) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decide, personaOf } from '../../src/policy/decide.ts';
+import { decide, decideUri, personaOf } from '../../src/policy/decide.ts';
 import { glob } from '../../src/policy/glob.ts';
 import type { Persona, Tenant } from '../../src/snapshot/snapshot.ts';
 
@@ -107,4 +107,19 @@ t.test('a subject beats roles, priority beats names, nobody fits means none', as
   t.equal(personaOf(tenant, 'ci', ['r']), named);
   t.equal(personaOf(tenant, 'x', ['r']), high);
   t.equal(personaOf(tenant, 'x', ['q']), undefined);
+});
+
+t.test('a URI is judged as its upstream may read it, too', async (t) => {
+  const open = persona('p', { allow: ['fs__file????open?*'] });
+  const closed = persona('p', { allow: ['*'], deny: ['fs__file????secret?*'] });
+  t.ok(decideUri(open, 'fs', 'file:///open/a b').allowed);
+  t.ok(decideUri(closed, 'fs', 'memo:secret').allowed);
+  t.ok(decideUri(closed, 'fs', '../no URI%').allowed);
+  for (const uri of ['file:///open/../secret/a', 'file:///open/%2e%2E/secret/a', 'file:///open/./../secret/a']) {
+    t.notOk(decideUri(open, 'fs', uri).allowed, uri);
+    t.notOk(decideUri(closed, 'fs', uri).allowed, uri);
+  }
+  for (const uri of ['FILE:///secret/a', 'file:///%73ecret/a', 'file:/secret/a', 'file://localhost/secret/a']) {
+    t.notOk(decideUri(closed, 'fs', uri).allowed, uri);
+  }
 });

@@ -1,6 +1,6 @@
 /** What a `subscriptions/listen` asks for, and how much of it can be done (MCP 2026-07-28, "Notification Filter"). */
 import type { Envelope } from '../../mcp/envelope.ts';
-import { decide, resourceName } from '../../policy/decide.ts';
+import { decideUri } from '../../policy/decide.ts';
 import type { Connection, Namespace, Persona } from '../../snapshot/snapshot.ts';
 import { member } from '../../translate/member.ts';
 import { tellsOfResources } from '../upstream/modern-listen.ts';
@@ -65,7 +65,7 @@ export function honour({ lists, resources }: Filter, namespace: Namespace, perso
     const { connection, uri } = found;
     const isTold =
       tellsOfResources(connection) && (connection.catalog.era === 'modern' || connection.catalog.hasSessions);
-    const isAllowed = decide(persona, resourceName(connection.name, uri), connection.name).allowed;
+    const isAllowed = decideUri(persona, connection.name, uri).allowed;
     return isTold && isAllowed && connection.injection.fault === undefined ? [{ connection, uri, wireUri }] : [];
   });
   return { lists: lists.filter((kind) => offered.includes(kind)), subscriptions };

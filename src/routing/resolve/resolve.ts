@@ -2,7 +2,7 @@
 import type { World } from '../../data-plane/world.ts';
 import { type Exchange, refuse, type Step, type StepResult, type Target } from '../../exchange/exchange.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
-import { type Decision, decide, decideConnection, resourceName, ruleText } from '../../policy/decide.ts';
+import { type Decision, decide, decideConnection, decideUri, resourceName, ruleText } from '../../policy/decide.ts';
 import type { Persona } from '../../snapshot/snapshot.ts';
 import { RESOLVERS, shown } from './targets.ts';
 
@@ -38,8 +38,9 @@ export const authorise: Step<World> = {
 
 /** Policy on anything that can be asked for. */
 export function decideTarget(persona: Persona | undefined, target: Target): Decision {
-  const { connection, kind, wireName, upstreamName } = target;
+  const { connection, kind, wireName, upstreamName, item } = target;
   if (kind === 'tool' || kind === 'prompt') return decide(persona, wireName, connection.name);
+  if (kind === 'resource' && item === undefined) return decideUri(persona, connection.name, upstreamName);
   if (kind === 'resource') return decide(persona, resourceName(connection.name, upstreamName), connection.name);
   return decideConnection(persona, connection.name);
 }
