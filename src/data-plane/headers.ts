@@ -4,11 +4,16 @@ import type { HttpHeaders } from '../wire.ts';
 
 export type HeaderMap = ReadonlyMap<string, string>;
 
-/** Names arrive in lower case. A name that comes twice keeps its last value, pseudo-headers come once. */
+/**
+ * Names arrive in lower case. Several values of one name are one list (RFC 9110 §5.3): where a single value is expected,
+ * such a list is none, so that nobody who reads the first or the last has read another request.
+ */
 export function readHeaders(message: HttpHeaders): HeaderMap {
   const map = new Map<string, string>();
   for (const { key, raw_value: raw, value } of message.headers?.headers ?? []) {
-    map.set(key, raw === undefined || raw.length === 0 ? (value ?? '') : raw.toString('utf8'));
+    const text = raw === undefined || raw.length === 0 ? (value ?? '') : raw.toString('utf8');
+    const before = map.get(key);
+    map.set(key, before === undefined ? text : `${before}, ${text}`);
   }
   return map;
 }
