@@ -20,6 +20,9 @@ export interface Restored {
   readonly status: number | undefined;
 }
 
+/** Each is sealed, so that a flood of them would cost everybody. An agent that samples in a loop needs hundreds. */
+const MAX_ASKS = 1000;
+
 export class Restoration {
   private readonly exchange: Exchange;
   private readonly world: World;
@@ -27,6 +30,7 @@ export class Restoration {
   private readonly translation: Translation | undefined;
   /** The stream can be taken up again where it breaks off: its events are numbered. */
   private isResumable = false;
+  private asked = 0;
   /** A message of ours has ended the stream in the upstream's place. */
   private isOver = false;
 
@@ -138,7 +142,10 @@ export class Restoration {
     // A client without a session could not answer.
     const capabilities = session === undefined ? NO_CAPABILITIES : client.capabilities;
     const put = question(message, { sessionId: session?.id ?? '', capabilities, names });
-    if ('forClient' in put) return put.forClient;
+    if ('forClient' in put) {
+      if (++this.asked <= MAX_ASKS) return put.forClient;
+      return this.problem(problems.upstreamError(connection.name, 'it asked for too much in the middle of it'));
+    }
     answerUpstream(world, connection, call.session, put.forUpstream);
     return undefined;
   }

@@ -105,3 +105,11 @@ t.test('event ids of an upstream stay with it', async (t) => {
     t.equal(event?.id, undefined, 'a client that could not come back gets none');
   }
 });
+
+t.test('an upstream that asks without end is cut off, with an answer', async (t) => {
+  const setting: Setting = { ...(SETTINGS[0] as Setting), session: 's', capabilities: { roots: {} } };
+  const ask = Buffer.from('data: {"jsonrpc":"2.0","id":1,"method":"roots/list"}\n\n');
+  const events = heard(setting, [...Array.from({ length: 1200 }, () => ask)]);
+  t.equal(events.length, 1001);
+  t.match(JSON.parse(events.at(-1)?.data ?? ''), { id: 1, result: { isError: true } });
+});
