@@ -4,6 +4,8 @@ import type { Database } from '../storage/database.ts';
 export interface RelayStore {
   /** `unix:PATH` or `HOST:PORT` of a relay that is alive. */
   addressOf(relayId: string): Promise<string | undefined>;
+  /** Another relay that is alive and has streams of that session. */
+  holderOf(sessionId: string, relayId: string): Promise<string | undefined>;
   /** What a downstream session has subscribed to, by connection; the upstreams' own URIs. */
   subscriptions(sessionId: string): Promise<ReadonlyMap<string, readonly string[]>>;
   /** A session has a stream at this relay, or none any more. */
@@ -28,6 +30,15 @@ export function createRelayStore({ pool }: Database): RelayStore {
         [relayId, ALIVE_S],
       );
       return rows[0]?.address ?? undefined;
+    },
+    async holderOf(sessionId, relayId) {
+      const { rows } = await pool.query<{ relay_id: string }>(
+        `select s.relay_id from session_streams s join replicas r on r.id = s.relay_id
+         where s.session_id = $1 and s.relay_id <> $2 and r.seen_at > now() - make_interval(secs => $3)
+         order by s.relay_id limit 1`,
+        [sessionId, relayId, ALIVE_S],
+      );
+      return rows[0]?.relay_id;
     },
     async subscriptions(sessionId) {
       const { rows } = await pool.query<{ connection_id: string; uris: string[] }>(

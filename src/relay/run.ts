@@ -10,6 +10,7 @@ import { createFront } from './front.ts';
 import { GetStreams } from './get-streams/entry.ts';
 import { listen } from './listen/entry.ts';
 import { serveMetrics } from './metrics-socket.ts';
+import { Peers } from './peers.ts';
 import { Pulse } from './pulse.ts';
 import { createRelayStore } from './relay-store.ts';
 import { startRelayServer } from './server.ts';
@@ -72,11 +73,13 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   const stopping = new AbortController();
   const front = createFront(sockets.front);
   const pulse = new Pulse();
+  const store = createRelayStore(opened.database);
   const world: RelayWorld = {
     ...opened.world,
     relayId,
     front,
-    store: createRelayStore(opened.database),
+    peers: new Peers(store, opened.world.vault),
+    store,
     pulse,
     watched,
     stopping: stopping.signal,
@@ -92,7 +95,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   const bridge = createBridge();
   const sseUpstreams = createSseUpstreams();
   const { entry: upstream } = sseUpstreams;
-  const work = { call: bridge.call, answer: bridge.answer, batch, listen, message: sseClient, upstream };
+  const work = { call: bridge.call, answer: bridge.answer, batch, listen, upstream };
   const entries = { eventStream: streams.entry, sseClient, work };
   const server = await startRelayServer({ local, remote }, entries, world);
   world.meters.gauge('sallyport_relay_open', 'Requests and streams in progress at the relay', () => server.open);

@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { chmod, rm } from 'node:fs/promises';
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { problems } from '../exchange/problem.ts';
+import { readBody } from './body.ts';
 import { createRelayListener } from './connections.ts';
+import { hostAndPort } from './peers.ts';
 import { sendProblem } from './refusal.ts';
 import { openTicket, TICKET_HEADER, type Ticket, type Work } from './ticket.ts';
-import type { Entry, RelayRequest, RelayResponse, RelayWorld } from './world.ts';
+import type { Entry, RelayRequest, RelayResponse, RelayWorld, WorkEntry } from './world.ts';
 
 /** Who serves what; what is missing answers 404. */
 export interface Entries {
@@ -14,8 +16,8 @@ export interface Entries {
   readonly eventStream?: Entry;
   /** HTTP+SSE clients of 2024-11-05: GET of `…/sse`, POST to `…/messages`. */
   readonly sseClient?: Entry;
-  /** POSTs that a processor has sent here. */
-  readonly work: Partial<Readonly<Record<Work, Entry>>>;
+  /** What a processor has sent here. */
+  readonly work: Partial<Readonly<Record<Exclude<Work, 'passed'>, WorkEntry>>>;
 }
 
 export interface RelayServer {
@@ -43,17 +45,14 @@ export async function startRelayServer(
   const closed = (): void => {
     if (--open === 0) whenIdle();
   };
-  const serveWith = (served: Entries) => (request: RelayRequest, response: RelayResponse) => {
-    open++;
-    request.stream.once('close', closed);
-    serve(request, response, served, world);
-  };
-  const listeners = [{ address: local, served: entries }];
-  if (remote !== undefined) listeners.push({ address: remote, served: { work: entries.work } });
   const servers = await Promise.all(
-    listeners.map(async ({ address, served }) => {
+    [local, ...(remote === undefined ? [] : [remote])].map(async (address) => {
       const server = createRelayListener();
-      server.on('request', serveWith(served));
+      server.on('request', (request, response) => {
+        open++;
+        request.stream.once('close', closed);
+        serve(request, response, { entries, world, needsTicket: address === remote });
+      });
       server.on('session', (session) => {
         sessions.add(session);
         session.once('close', () => sessions.delete(session));
@@ -82,7 +81,15 @@ export async function startRelayServer(
   };
 }
 
-function serve(request: RelayRequest, response: RelayResponse, entries: Entries, world: RelayWorld): void {
+interface Service {
+  readonly entries: Entries;
+  readonly world: RelayWorld;
+  /** Whoever connects here is not known by the socket. */
+  readonly needsTicket: boolean;
+}
+
+function serve(request: RelayRequest, response: RelayResponse, service: Service): void {
+  const { world } = service;
   // Nobody else listens for it, and it says no more than `close`.
   request.on('error', () => {});
   response.on('error', () => {});
@@ -92,22 +99,13 @@ function serve(request: RelayRequest, response: RelayResponse, entries: Entries,
     sendProblem(response, problems.starting());
     return;
   }
-  const { entry, ticket } = choose(request, entries, world);
-  if (entry === 'forbidden') {
-    response.writeHead(403).end();
-    return;
-  }
-  if (entry === undefined) {
-    sendProblem(response, problems.notFound(request.url.split('?', 1)[0]?.slice(0, 100) ?? ''));
-    return;
-  }
   Promise.resolve()
-    .then(() => entry(request, response, world, ticket))
+    .then(() => choose(request, response, service))
     .catch((error: unknown) => {
       // The client went away while its request was being read or answered.
       if (request.stream.destroyed && (error as { code?: string }).code === 'ABORT_ERR') return;
       const incident = randomUUID().slice(0, 8);
-      world.log.error({ incident, err: error, path: request.url.split('?', 1)[0] }, 'relay request failed');
+      world.log.error({ incident, err: error, path: pathOf(request) }, 'relay request failed');
       if (!response.headersSent) sendProblem(response, problems.internal(incident));
       else response.stream.close();
     });
@@ -115,34 +113,64 @@ function serve(request: RelayRequest, response: RelayResponse, entries: Entries,
 
 /**
  * A POST to the MCP endpoint comes by way of a processor and has its ticket; what is meant for an upstream has one in
- * every method, and the upstream's own path. The other two kinds come without one, and whatever a client put under that
- * header is gone by then (xds/listeners.ts).
+ * every method, and the upstream's own path. The other two kinds come without one, or from another relay, and whatever a
+ * client put under that header is gone by then (xds/listeners.ts).
  */
-function choose(
-  request: RelayRequest,
-  entries: Entries,
-  world: RelayWorld,
-): { entry: Entry | 'forbidden' | undefined; ticket: Ticket | undefined } {
-  const path = request.url.split('?', 1)[0] as string;
+function choose(request: RelayRequest, response: RelayResponse, service: Service): Promise<void> | void {
+  const { entries, world, needsTicket } = service;
   const header = request.headers[TICKET_HEADER];
-  if (header === undefined && request.method === 'GET') {
-    return { entry: path.endsWith('/sse') ? entries.sseClient : entries.eventStream, ticket: undefined };
-  }
-  if (header === undefined && request.method === 'POST' && path.endsWith('/messages')) {
-    return { entry: entries.sseClient, ticket: undefined };
-  }
   const ticket = typeof header === 'string' ? openTicket(world.vault, header, Date.now()) : undefined;
-  return { entry: ticket === undefined ? 'forbidden' : entries.work[ticket.work], ticket };
+  const entry = entryFor(request, entries);
+  const isClients = header === undefined ? !needsTicket && entry !== 'none' : ticket?.work === 'passed';
+  if (isClients && typeof entry === 'function') return entry(request, response, world);
+  if (isClients) return notFound(request, response);
+  if (ticket === undefined || ticket.work === 'passed') {
+    response.writeHead(403).end();
+    return;
+  }
+  const work = entries.work[ticket.work];
+  return work === undefined ? notFound(request, response) : withBody(work, ticket, request, response, world);
 }
+
+/** `none`: only a processor sends the like. */
+function entryFor(request: RelayRequest, { eventStream, sseClient }: Entries): Entry | undefined | 'none' {
+  const path = pathOf(request);
+  if (request.method === 'GET') return path.endsWith('/sse') ? sseClient : eventStream;
+  return request.method === 'POST' && path.endsWith('/messages') ? sseClient : 'none';
+}
+
+/** A processor may have made a body larger than what a client may send. */
+const MARGIN_BYTES = 65_536;
+
+async function withBody(
+  work: WorkEntry,
+  ticket: Ticket,
+  request: RelayRequest,
+  response: RelayResponse,
+  world: RelayWorld,
+): Promise<void> {
+  const snapshot = world.snapshot();
+  if (snapshot === undefined) return void sendProblem(response, problems.starting());
+  const limit = snapshot.settings.maxRequestBytes + MARGIN_BYTES;
+  const body = request.method === 'POST' ? await readBody(request, limit) : EMPTY;
+  if (body === undefined) return void sendProblem(response, problems.tooLarge(limit));
+  await work({ request, response, ticket, body, snapshot, world });
+}
+
+const EMPTY = Buffer.alloc(0);
+
+const pathOf = (request: RelayRequest): string => request.url.split('?', 1)[0] as string;
+
+const notFound = (request: RelayRequest, response: RelayResponse): void =>
+  void sendProblem(response, problems.notFound(pathOf(request).slice(0, 100)));
 
 async function listen(server: Http2Server, address: string): Promise<void> {
   const path = address.startsWith('unix:') ? address.slice('unix:'.length) : undefined;
   if (path !== undefined) await rm(path, { force: true });
-  const colon = address.lastIndexOf(':');
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     if (path !== undefined) server.listen(path, resolve);
-    else server.listen(Number(address.slice(colon + 1)), address.slice(0, colon).replace(/^\[|\]$/g, ''), resolve);
+    else server.listen(hostAndPort(address), resolve);
   });
   if (path !== undefined) await chmod(path, 0o600);
 }

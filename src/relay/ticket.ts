@@ -11,11 +11,11 @@ export const TICKET_HEADER = 'x-sallyport-ticket';
 
 /**
  * `call`: a request to an upstream of the other era whose client may be asked things. `answer`: a client's answer to what
- * a relay asked it. `listen`: `subscriptions/listen`. `batch`: a JSON-RPC batch (2025-03-26 sessions). `message`: of an
- * HTTP+SSE client, from the relay that got it to the one that holds the client's stream. `upstream`: what is meant for an
- * upstream that speaks only HTTP+SSE, in whose place the relay stands.
+ * a relay asked it. `listen`: `subscriptions/listen`. `batch`: a JSON-RPC batch (2025-03-26 sessions). `upstream`: what is meant for
+ * an upstream that speaks only HTTP+SSE, in whose place the relay stands. `passed`: a client's own request, from the relay
+ * that got it to the one that holds what it is about.
  */
-export type Work = 'call' | 'answer' | 'listen' | 'batch' | 'message' | 'upstream';
+export type Work = 'call' | 'answer' | 'listen' | 'batch' | 'upstream' | 'passed';
 
 export interface Ticket {
   readonly work: Work;
@@ -23,8 +23,6 @@ export interface Ticket {
   readonly tenant: string;
   readonly namespace: string;
   readonly principal: Principal;
-  /** Name of the persona that judged; null: none fits. */
-  readonly persona: string | null;
   readonly session: Session | null;
   readonly client: {
     readonly era: Era;
@@ -48,13 +46,23 @@ export function sealTicket(vault: Vault, ticket: Ticket, now: number): string {
   return vault.sealToken(Buffer.from(JSON.stringify([now + LIFETIME_MS, ticket])), CONTEXT);
 }
 
-/** For work `upstream`, which is nobody's: whoever asks has decided already. */
-export function sealUpstreamTicket(vault: Vault, { tenant, name }: { tenant: string; name: string }): string {
-  const principal = { tenant, subject: 'sallyport', roles: [], method: 'internal', binding: '' } as const;
-  const client = { era: 'legacy', protocolVersion: '', capabilities: '{}', clientName: '', logLevel: null } as const;
-  const nothing = { requestId: '', namespace: '', persona: null, session: null, question: null } as const;
-  return sealTicket(vault, { work: 'upstream', tenant, principal, client, connection: name, ...nothing }, Date.now());
-}
+/** The relay alone speaks with such an upstream; whoever asks it has decided already. */
+export const sealUpstreamTicket = (vault: Vault, { tenant, name }: { tenant: string; name: string }): string =>
+  sealTicket(vault, { ...NOBODYS, work: 'upstream', tenant, connection: name }, Date.now());
+
+/** It only says that a relay has sent it: the caller is identified again. */
+export const sealPassTicket = (vault: Vault): string => sealTicket(vault, { ...NOBODYS, work: 'passed' }, Date.now());
+
+const NOBODYS = {
+  requestId: '',
+  tenant: '',
+  namespace: '',
+  principal: { tenant: '', subject: 'sallyport', roles: [], method: 'internal', binding: '' },
+  session: null,
+  client: { era: 'legacy', protocolVersion: '', capabilities: '{}', clientName: '', logLevel: null },
+  connection: null,
+  question: null,
+} as const;
 
 /** undefined: forged, damaged, or older than a minute. */
 export function openTicket(vault: Vault, header: string, now: number): Ticket | undefined {

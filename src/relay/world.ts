@@ -1,7 +1,9 @@
-/** What the relay's entries may ask, beside what every step may. */
+/** What the relay's entries are given, and may ask beside what every step may. */
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { World } from '../data-plane/world.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Front } from './front.ts';
+import type { Peers } from './peers.ts';
 import type { Pulse } from './pulse.ts';
 import type { RelayStore } from './relay-store.ts';
 import type { Ticket } from './ticket.ts';
@@ -15,6 +17,7 @@ export interface RelayWorld extends World {
   /** Of this process, as other replicas find it in `replicas`. */
   readonly relayId: string;
   readonly front: Front;
+  readonly peers: Peers;
   readonly store: RelayStore;
   readonly pulse: Pulse;
   readonly watched: WatchList;
@@ -22,10 +25,19 @@ export interface RelayWorld extends World {
   readonly stopping: AbortSignal;
 }
 
-/** Serves one request to its end. `ticket`: the processor's decision on a POST to the MCP endpoint. */
-export type Entry = (
-  request: RelayRequest,
-  response: RelayResponse,
-  world: RelayWorld,
-  ticket: Ticket | undefined,
-) => Promise<void> | void;
+/** Serves a request that comes straight from a client, to its end. */
+export type Entry = (request: RelayRequest, response: RelayResponse, world: RelayWorld) => Promise<void> | void;
+
+/** A request with a processor's decision. */
+export interface Errand {
+  readonly request: RelayRequest;
+  readonly response: RelayResponse;
+  readonly ticket: Ticket;
+  /** Empty unless it is a POST. */
+  readonly body: Buffer;
+  readonly snapshot: Snapshot;
+  readonly world: RelayWorld;
+}
+
+/** Serves one to its end. */
+export type WorkEntry = (errand: Errand) => Promise<void> | void;

@@ -25,7 +25,7 @@ export function relayWork(
 const BATCH_HEADERS = ['authorization', 'mcp-session-id', 'mcp-protocol-version', 'origin'];
 
 export function relayCall(exchange: Exchange, work: Work, world: World): UpstreamCall {
-  const { tenant, namespace, principal, client, session, connection, question, persona, head, body } = exchange;
+  const { tenant, namespace, principal, client, session, connection, question, head, body } = exchange;
   if (tenant === undefined || namespace === undefined || principal === undefined || client === undefined)
     throw new Error('relay before identify');
   const ticket = sealTicket(
@@ -36,7 +36,6 @@ export function relayCall(exchange: Exchange, work: Work, world: World): Upstrea
       tenant: tenant.id,
       namespace: namespace.name,
       principal,
-      persona: persona?.name ?? null,
       session: session ?? null,
       client: {
         era: client.era,

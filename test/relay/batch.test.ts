@@ -66,7 +66,6 @@ function ticket({ world }: SmallRelay, session: Session): string {
       tenant: 'default',
       namespace: 'docs',
       principal,
-      persona: 'admin',
       session,
       client,
       connection: null,
@@ -144,7 +143,7 @@ t.test('a batch that is none is refused as a whole', async (t) => {
     t.match(JSON.parse(told.text), { id: null, error: { code, message: new RegExp(message) } });
   }
   t.same(r.door.knocks, [], 'none of it was acted upon');
-  t.equal((await r.send(Buffer.alloc((4 << 20) + 1, ' '))).status, 413);
+  t.equal((await r.send(Buffer.alloc((4 << 20) + 65_537, ' '))).status, 413);
 });
 
 t.test('an element that is no message is answered with an error; the others are unharmed', async (t) => {

@@ -109,7 +109,8 @@ async function relayOn(
         tenant: 'default',
         subject,
         roles: ['admin'],
-        method: 'api_key',
+        // No ring has the keys of a test's own principals.
+        method: 'internal',
         binding: `api_key:${subject}`,
       };
       const protocolVersion = era === 'modern' ? '2026-07-28' : '2025-11-25';
@@ -132,7 +133,6 @@ async function relayOn(
         tenant: 'default',
         namespace: 'default',
         principal,
-        persona: 'admin',
         session: session ?? null,
         client: { era, protocolVersion, capabilities, clientName: 'test/1', logLevel: logLevel ?? null },
         connection: 'up',

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { createFront } from '../../src/relay/front.ts';
+import { Peers } from '../../src/relay/peers.ts';
 import { Pulse } from '../../src/relay/pulse.ts';
 import { type Entries, startRelayServer } from '../../src/relay/server.ts';
 import { WatchList } from '../../src/relay/watched.ts';
@@ -147,19 +148,22 @@ export async function smallRelay(
   const addresses = new Map<string, string>();
   const pulse = new Pulse();
   const watched = new WatchList(theStage.world.snapshot, () => theStage.world.keys.version);
+  const store: RelayWorld['store'] = {
+    addressOf: async (id) => addresses.get(id),
+    holderOf: async () => undefined,
+    subscriptions: async () => new Map(),
+    changed: async () => [],
+    streamOpened: async () => {},
+    streamClosed: async () => {},
+    allStreamsClosed: async () => {},
+    followed: async () => {},
+  };
   const world: RelayWorld = {
     ...theStage.world,
     relayId: randomUUID(),
     front: createFront(door.socket),
-    store: {
-      addressOf: async (id) => addresses.get(id),
-      subscriptions: async () => new Map(),
-      changed: async () => [],
-      streamOpened: async () => {},
-      streamClosed: async () => {},
-      allStreamsClosed: async () => {},
-      followed: async () => {},
-    },
+    peers: new Peers(store, theStage.world.vault),
+    store,
     pulse,
     watched,
     async endSession(session) {

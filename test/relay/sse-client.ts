@@ -11,7 +11,7 @@ export const call = (id: string, name = 'x'): string =>
 
 export function relay(t: Test, options: SseClientsOptions = {}, shared?: SmallRelay): Promise<SmallRelay> {
   const sseClient = createSseClients(options);
-  return smallRelay(t, { sseClient, work: { message: sseClient } }, shared);
+  return smallRelay(t, { sseClient, work: {} }, shared);
 }
 
 export interface Connected {

@@ -1,18 +1,13 @@
 /** Batches as a processor hands them over. */
 import { problems } from '../../exchange/problem.ts';
-import { readBody } from '../body.ts';
 import { sendProblem } from '../refusal.ts';
-import type { Entry } from '../world.ts';
+import type { WorkEntry } from '../world.ts';
 import { answerBatch } from './batch.ts';
 
-export const batch: Entry = async (request, response, world, ticket) => {
-  const limit = world.snapshot()?.settings.maxRequestBytes ?? 0;
-  const body = await readBody(request, limit);
-  if (body === undefined) sendProblem(response, problems.tooLarge(limit));
-  else if (ticket === undefined || ticket.session === null) sendProblem(response, problems.sessionMissing());
-  else {
-    const { namespace, session } = ticket;
-    const { front, pulse } = world;
+export const batch: WorkEntry = async ({ request, response, ticket, body, world }) => {
+  const { namespace, session } = ticket;
+  const { front, pulse } = world;
+  if (session === null) sendProblem(response, problems.sessionMissing());
+  else
     await answerBatch({ path: `/${namespace}/mcp`, session, headers: request.headers, body, response, front, pulse });
-  }
 };

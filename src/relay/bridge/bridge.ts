@@ -3,12 +3,10 @@ import { problems } from '../../exchange/problem.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { type Retry, readRetry } from '../../translate/input-required.ts';
-import { readBody } from '../body.ts';
 import { sendProblem } from '../refusal.ts';
-import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
+import type { WorkEntry } from '../world.ts';
 import { bridgeProblems } from './bridge-problems.ts';
 import { ParkedCalls, type ParkedCallsOptions } from './parked-calls.ts';
-import { FORWARDED_HEADER, Peers } from './peers.ts';
 import { Questions } from './questions.ts';
 import { Reply } from './reply.ts';
 import { openRequestState } from './request-state.ts';
@@ -20,9 +18,9 @@ import { areAccepted } from './url-elicitation.ts';
 
 export interface Bridge {
   /** POSTs with work `call`. */
-  readonly call: Entry;
+  readonly call: WorkEntry;
   /** POSTs with work `answer`. */
-  readonly answer: Entry;
+  readonly answer: WorkEntry;
   /** What was asked of clients and is not answered, calls that are parked for it included. */
   readonly waiting: number;
   /** Ends what is parked, and what is listened to. */
@@ -33,15 +31,10 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
   const questions = new Questions();
   const parked = new ParkedCalls(options);
   const sideQuestions = new SideQuestions();
-  const peers = new Peers();
 
-  const call: Entry = async (request, response, world, ticket) => {
-    const snapshot = world.snapshot();
-    if (ticket === undefined || snapshot === undefined) return void sendProblem(response, problems.starting());
-    const limit = snapshot.settings.maxRequestBytes;
-    const body = await readBody(request, limit);
-    if (body === undefined) return void sendProblem(response, problems.tooLarge(limit));
-    const { exchange, problem } = restoreExchange(ticket, request, body, snapshot, world);
+  const call: WorkEntry = async (errand) => {
+    const { request, response, world, body } = errand;
+    const { exchange, problem } = restoreExchange(errand);
     const { connection, envelope } = exchange;
     const answering = (): Reply => new Reply(exchange, response, world.pulse);
     if (problem !== undefined || connection === undefined || envelope === undefined) {
@@ -59,24 +52,21 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
     if (state === undefined) return answering().refuse(bridgeProblems.badState());
     if (state.kind === 'again') return callAgain(serving(), connection, state.keys, retry);
     if (state.relayId !== world.relayId) {
-      const isPassed = await pass(state.relayId, { request, body, response, world });
-      return isPassed ? undefined : answering().refuse(bridgeProblems.interrupted());
+      const how = await world.peers.pass(state.relayId, request, body, response);
+      return how === 'passed' ? undefined : answering().refuse(bridgeProblems.interrupted());
     }
     const waiting = parked.take(state.parkId);
     if (waiting === undefined) return answering().refuse(bridgeProblems.badState());
     return resumeLegacy(serving(), waiting, retry.responses);
   };
 
-  const answer: Entry = async (request, response, world, ticket) => {
-    const [relayId, questionId] = ticket?.question ?? [];
-    const session = ticket?.session;
-    const limit = world.snapshot()?.settings.maxRequestBytes ?? 0;
-    const body = await readBody(request, limit);
-    if (body === undefined) return void sendProblem(response, problems.tooLarge(limit));
+  const answer: WorkEntry = async ({ request, response, world, ticket, body }) => {
+    const [relayId, questionId] = ticket.question ?? [];
+    const { session } = ticket;
     const unknown = (): void => void sendProblem(response, problems.unknownQuestion());
-    if (relayId === undefined || questionId === undefined || session == null) return unknown();
+    if (relayId === undefined || questionId === undefined || session === null) return unknown();
     if (relayId !== world.relayId) {
-      return (await pass(relayId, { request, body, response, world })) ? undefined : unknown();
+      return (await world.peers.pass(relayId, request, body, response)) === 'passed' ? undefined : unknown();
     }
     const message = parseResponse(body);
     const { kind, outcome } = message ?? {};
@@ -87,13 +77,6 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
     if (!questions.answer(questionId, session.id, { kind, bytes })) return unknown();
     response.writeHead(202).end();
   };
-
-  /** To the relay that holds it; false: that one is gone, or was asked already. */
-  async function pass(relayId: string, { request, body, response, world }: Passed): Promise<boolean> {
-    if (request.headers[FORWARDED_HEADER] !== undefined) return false;
-    const address = await world.store.addressOf(relayId);
-    return address !== undefined && (await peers.pass(address, request, body, response)) === 'passed';
-  }
 
   return {
     call,
@@ -106,13 +89,6 @@ export function createBridge(options: ParkedCallsOptions = {}): Bridge {
       sideQuestions.close();
     },
   };
-}
-
-interface Passed {
-  readonly request: RelayRequest;
-  readonly body: Buffer;
-  readonly response: RelayResponse;
-  readonly world: RelayWorld;
 }
 
 /** The user has been where the upstream wanted, or would not go. */

@@ -5,10 +5,11 @@ import { clientCapabilities } from '../../mcp/capabilities.ts';
 import { parse } from '../../routing/parse.ts';
 import { authorise, resolveTarget } from '../../routing/resolve/resolve.ts';
 import { eraTowards } from '../../snapshot/era.ts';
-import type { Connection, Snapshot } from '../../snapshot/snapshot.ts';
+import type { Connection } from '../../snapshot/snapshot.ts';
 import { exchangeOf } from '../arrival.ts';
+import { callerNow } from '../caller.ts';
 import type { Ticket } from '../ticket.ts';
-import type { RelayRequest, RelayWorld } from '../world.ts';
+import type { Errand, RelayWorld } from '../world.ts';
 
 export interface Restored {
   /** As far as it could be restored: enough to answer. */
@@ -20,21 +21,13 @@ export interface Restored {
 const STEPS: readonly Step<RelayWorld>[] = [parse, resolveTarget, authorise];
 
 /** The same steps on this relay's own snapshot: what is forwarded was judged by what is in force here. */
-export function restoreExchange(
-  ticket: Ticket,
-  request: RelayRequest,
-  body: Buffer,
-  snapshot: Snapshot,
-  world: RelayWorld,
-): Restored {
+export function restoreExchange({ ticket, request, body, snapshot, world }: Errand): Restored {
   const { principal, session, client } = ticket;
-  const tenant = snapshot.tenants.get(ticket.tenant);
-  const namespace = tenant?.namespaces.get(ticket.namespace);
+  const caller = callerNow(ticket, snapshot, world);
   const exchange: Exchange = {
     ...exchangeOf(request, snapshot),
     requestId: ticket.requestId,
     principal,
-    persona: tenant?.personas.find(({ name }) => name === ticket.persona),
     session: session ?? undefined,
     body,
     client: {
@@ -45,11 +38,8 @@ export function restoreExchange(
       logLevel: client.logLevel ?? undefined,
     },
   };
-  if (tenant === undefined || namespace === undefined) {
-    return { exchange, problem: problems.notFound(`/${ticket.namespace}/mcp`) };
-  }
-  exchange.tenant = tenant;
-  exchange.namespace = namespace;
+  if (caller === undefined) return { exchange, problem: problems.notFound(`/${ticket.namespace}/mcp`) };
+  Object.assign(exchange, caller);
   for (const step of STEPS) {
     // None of these waits for anything.
     const result = step.run(exchange, world) as StepResult;

@@ -6,7 +6,7 @@ import type { Exchange, Principal, RequestHead, Session } from '../../exchange/e
 import { formatEvent } from '../../mcp/events.ts';
 import type { Namespace, Persona, Snapshot } from '../../snapshot/snapshot.ts';
 import { keptHead, record } from '../arrival.ts';
-import { lookAgain } from '../look-again.ts';
+import { callerAgain } from '../caller.ts';
 import { EventStream } from '../stream.ts';
 import { changedKinds, type ListKind, offeredKinds, type ViewDigests, viewDigests } from '../view-changes.ts';
 import type { Watched } from '../watched.ts';
@@ -114,7 +114,7 @@ export class Channel implements Watched, UpstreamsOwner {
   look(snapshot: Snapshot): void {
     const now = Date.now();
     this.tracks = this.tracks.filter(({ stream, brokeAt }) => stream !== undefined || now - brokeAt < KEPT_MS);
-    const allowed = lookAgain(this.head, this.principal.binding, snapshot, this.world);
+    const allowed = callerAgain(this.head, this.principal.binding, snapshot, this.world);
     if (allowed === undefined) {
       this.end();
       return;

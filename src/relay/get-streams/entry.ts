@@ -1,17 +1,15 @@
 /** GET of an MCP endpoint: who may have an event stream, and which (MCP 2025-11-25 transports, "Listening for Messages"). */
 
-import { runSteps } from '../../data-plane/pipeline.ts';
 import type { World } from '../../data-plane/world.ts';
-import { type Exchange, refuse, type Step, type StepResult } from '../../exchange/exchange.ts';
-import { type Problem, problems } from '../../exchange/problem.ts';
+import { type Exchange, refuse as refused, type Step, type StepResult } from '../../exchange/exchange.ts';
+import { problems } from '../../exchange/problem.ts';
 import { identify } from '../../identity/identify.ts';
 import { MODERN_VERSIONS } from '../../mcp/revision.ts';
 import { findEndpoint } from '../../routing/endpoint.ts';
 import { findSession } from '../../sessions/session-step.ts';
-import { exchangeOf, record } from '../arrival.ts';
+import { arrive, refuse } from '../arrival.ts';
 import { hasRoom, noRoom } from '../limits.ts';
-import { sendProblem } from '../refusal.ts';
-import type { Entry, RelayResponse, RelayWorld } from '../world.ts';
+import type { Entry, RelayWorld } from '../world.ts';
 import { Channel } from './channel.ts';
 import { resumeUpstream } from './resume-upstream.ts';
 
@@ -22,13 +20,13 @@ const checkStream: Step<World> = {
   gives: [],
   run({ head }): StepResult {
     if (MODERN_VERSIONS.includes(head.header('mcp-protocol-version') ?? '')) {
-      return refuse({
+      return refused({
         ...problems.method('GET', 'POST'),
         message: 'GET is not available in this revision of MCP. Use subscriptions/listen.',
       });
     }
     if (/text\/event-stream|text\/\*|\*\/\*/i.test(head.header('accept') ?? '')) return undefined;
-    return refuse({ ...problems.notAcceptable(), message: 'Accept must allow text/event-stream.' });
+    return refused({ ...problems.notAcceptable(), message: 'Accept must allow text/event-stream.' });
   },
 };
 
@@ -55,27 +53,30 @@ export class GetStreams {
   }
 
   readonly entry: Entry = async (request, response, world) => {
-    const snapshot = world.snapshot();
-    if (snapshot === undefined) {
-      sendProblem(response, problems.starting());
-      return;
-    }
-    const exchange = exchangeOf(request, snapshot);
-    const result = await runSteps(steps, exchange, world);
-    if (result?.kind === 'refuse') return this.refuse(exchange, response, world, result.problem);
+    const exchange = await arrive(request, response, world, steps);
+    if (exchange === undefined) return;
     const { session } = exchange;
-    if (session === undefined) return this.refuse(exchange, response, world, problems.sessionMissing());
-    if (!hasRoom(world)) return this.refuse(exchange, response, world, noRoom());
+    if (session === undefined) return refuse(exchange, response, world, problems.sessionMissing());
     const parts = world.handles.unwrap('event', session.id, exchange.head.header('last-event-id') ?? '');
-    if (parts !== undefined && parts[0] !== '') {
+    const isOwn = parts?.[0] === '';
+    const holder = isOwn && parts[1] !== world.relayId ? parts[1] : await this.holderOf(session.id, world);
+    if (holder !== undefined && (await world.peers.pass(holder, request, EMPTY, response)) === 'passed') return;
+    if (!hasRoom(world)) return refuse(exchange, response, world, noRoom());
+    if (parts !== undefined && !isOwn) {
       const [connection = '', eventId = ''] = parts;
       if (await resumeUpstream(exchange, response, world, connection, eventId)) return;
     }
-    const mine = parts?.[0] === '' && parts[1] === world.relayId;
-    const resume = mine ? { stream: parts[2] ?? '', seq: Number(parts[3]) } : undefined;
+    const resume = isOwn && parts[1] === world.relayId ? { stream: parts[2] ?? '', seq: Number(parts[3]) } : undefined;
     if (response.stream.destroyed) return;
     this.channelOf(exchange, session.id, world).open(exchange, response, resume);
   };
+
+  /** The other relay that has this session's streams: all are at one, since each message goes to one of them. */
+  private async holderOf(sessionId: string, world: RelayWorld): Promise<string | undefined> {
+    if (this.channels.has(sessionId)) return undefined;
+    // Without Postgres there are streams none the less.
+    return world.store.holderOf(sessionId, world.relayId).catch(() => undefined);
+  }
 
   private channelOf(exchange: Exchange, sessionId: string, world: RelayWorld): Channel {
     let channel = this.channels.get(sessionId);
@@ -88,10 +89,6 @@ export class GetStreams {
     }
     return channel;
   }
-
-  private refuse(exchange: Exchange, response: RelayResponse, world: RelayWorld, problem: Problem): void {
-    exchange.problem = problem;
-    const bytesOut = sendProblem(response, problem);
-    record(exchange, world, { verdict: problem.verdict, reason: problem.reason, httpStatus: problem.status, bytesOut });
-  }
 }
+
+const EMPTY = Buffer.alloc(0);

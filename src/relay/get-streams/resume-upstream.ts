@@ -16,7 +16,7 @@ import type { Names } from '../../translate/names.ts';
 import { nameEdits } from '../../translate/names.ts';
 import { unrelatedMessage } from '../../translate/unrelated.ts';
 import { keptHead, record } from '../arrival.ts';
-import { lookAgain } from '../look-again.ts';
+import { callerAgain } from '../caller.ts';
 import { EventStream } from '../stream.ts';
 import { openGet } from '../upstream/follow-get.ts';
 import { isEventStream, readEvents } from '../upstream/read-events.ts';
@@ -64,7 +64,7 @@ export async function resumeUpstream(
     sessionId: session.id,
     expiresAt: session.expiresAt,
     look: (now: Snapshot) => {
-      if (lookAgain(head, principal.binding, now, world) === undefined) stream.end();
+      if (callerAgain(head, principal.binding, now, world) === undefined) stream.end();
     },
     end: () => stream.end(),
     drain: () => stream.end({ retryMs: 1000 }),

@@ -3,13 +3,13 @@ import type { Principal } from '../../exchange/exchange.ts';
 import { META } from '../../mcp/revision.ts';
 import { decide, resourceName } from '../../policy/decide.ts';
 import type { Snapshot } from '../../snapshot/snapshot.ts';
+import { type Caller, callerNow } from '../caller.ts';
 import { EventStream } from '../stream.ts';
 import { followLegacy } from '../upstream/legacy-subscription.ts';
 import { followModern } from '../upstream/modern-listen.ts';
 import { changedKinds, type ListKind, type ViewDigests, viewDigests } from '../view-changes.ts';
 import type { Watched } from '../watched.ts';
 import type { RelayResponse, RelayWorld } from '../world.ts';
-import { type Caller, callerNow } from './caller.ts';
 import { type Honoured, honouredText, type Subscription } from './filter.ts';
 
 export class Listen implements Watched {
@@ -46,7 +46,7 @@ export class Listen implements Watched {
   }
 
   look(snapshot: Snapshot): void {
-    const caller = callerNow(this.principal, this.namespaceName, snapshot, this.world);
+    const caller = callerNow({ principal: this.principal, namespace: this.namespaceName }, snapshot, this.world);
     if (caller === undefined) {
       this.finish('access has ended');
       return;

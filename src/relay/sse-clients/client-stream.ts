@@ -8,7 +8,7 @@ import { keptHead, record } from '../arrival.ts';
 import { Allowance } from '../batch/allowance.ts';
 import { Outlet } from '../batch/outlet.ts';
 import { passedHeaders } from '../batch/passed-headers.ts';
-import { lookAgain } from '../look-again.ts';
+import { callerAgain } from '../caller.ts';
 import { EventStream } from '../stream.ts';
 import type { Watched } from '../watched.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
@@ -99,7 +99,7 @@ export class ClientStream implements Watched {
   }
 
   look(snapshot: Snapshot): void {
-    if (lookAgain(this.head, this.principal.binding, snapshot, this.world) === undefined) this.end();
+    if (callerAgain(this.head, this.principal.binding, snapshot, this.world) === undefined) this.end();
   }
 
   drain(): void {

@@ -4,13 +4,13 @@
  * had sent it there.
  */
 import { type Problem, problems } from '../../exchange/problem.ts';
-import { record } from '../arrival.ts';
+import { openAddress, sealAddress } from '../address.ts';
+import { record, refuse } from '../arrival.ts';
 import { TooLarge, TooMuch } from '../batch/allowance.ts';
+import { readBody } from '../body.ts';
 import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
-import { type Arrival, arrive, refuse } from './arrival.ts';
+import { type Arrival, arriveAt } from './arrival.ts';
 import { ClientStream } from './client-stream.ts';
-import { openAddress, sealAddress } from './endpoint-value.ts';
-import { createPeers } from './peers.ts';
 
 export interface SseClientsOptions {
   /** Streams of this process, and of one principal. Each costs two more connections inside. */
@@ -18,10 +18,9 @@ export interface SseClientsOptions {
   readonly maxStreamsOfOne?: number;
 }
 
-/** The entry for both of a client's URLs, and for messages that another relay passes on. */
+/** The entry for both of a client's URLs. */
 export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: SseClientsOptions = {}): Entry {
   const streams = new Map<string, { readonly stream: ClientStream; readonly binding: string }>();
-  const peers = createPeers();
 
   function open(request: RelayRequest, response: RelayResponse, world: RelayWorld, arrival: Arrival): void {
     // It would never tell of its end.
@@ -36,7 +35,7 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
     }
     const stream = new ClientStream(arrival, request, response, world, () => streams.delete(stream.id));
     streams.set(stream.id, { stream, binding });
-    const value = sealAddress(world.vault, arrival, { relayId: world.relayId, streamId: stream.id });
+    const value = sealAddress(world.vault, ownerOf(arrival), { relayId: world.relayId, id: stream.id });
     stream.tell(`${arrival.paths.messages}?session=${value}`);
   }
 
@@ -45,20 +44,21 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
     response: RelayResponse,
     world: RelayWorld,
     arrival: Arrival,
-    isPassed: boolean,
   ): Promise<void> {
     const { exchange } = arrival;
-    const address = openAddress(world.vault, arrival, request.url);
+    const value = new URLSearchParams(request.url.split('?', 2)[1] ?? '').get('session') ?? '';
+    const address = openAddress(world.vault, ownerOf(arrival), value);
     if (address === undefined) return refuse(exchange, response, world, NO_STREAM);
+    const limit = exchange.snapshot.settings.maxRequestBytes;
     if (address.relayId !== world.relayId) {
-      // What has come this way once goes no further, wherever an old address leads.
-      const goesOn = !isPassed && (await peers.pass(address.relayId, { request, response, arrival, world }));
-      if (!goesOn) refuse(exchange, response, world, NO_STREAM);
+      const body = await readBody(request, limit);
+      if (body === undefined) return refuse(exchange, response, world, problems.tooLarge(limit));
+      const how = await world.peers.pass(address.relayId, request, body, response);
+      if (how !== 'passed') refuse(exchange, response, world, NO_STREAM);
       return;
     }
-    const stream = streams.get(address.streamId)?.stream;
+    const stream = streams.get(address.id)?.stream;
     if (stream === undefined) return refuse(exchange, response, world, NO_STREAM);
-    const limit = exchange.snapshot.settings.maxRequestBytes;
     const body = await readFor(stream, request, limit);
     if (body === undefined)
       return record(exchange, world, { verdict: 'failed', reason: 'the client went away', httpStatus: 0, bytesOut: 0 });
@@ -72,13 +72,20 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
     }
   }
 
-  return async (request, response, world, ticket) => {
-    const arrival = await arrive(request, response, world);
+  return async (request, response, world) => {
+    const arrival = await arriveAt(request, response, world);
     if (arrival === undefined) return;
     if (request.method === 'GET') open(request, response, world, arrival);
-    else await message(request, response, world, arrival, ticket !== undefined);
+    else await message(request, response, world, arrival);
   };
 }
+
+const ownerOf = ({ tenant, namespace, principal }: Arrival): readonly string[] => [
+  'sse-stream',
+  tenant,
+  namespace,
+  principal.binding,
+];
 
 /** The body, whose bytes are taken from the stream's allowance; or why it is not read to its end. undefined: it broke off. */
 async function readFor(

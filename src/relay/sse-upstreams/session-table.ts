@@ -1,9 +1,9 @@
 /** The sessions of one relay: how they begin, how many there may be, and how they are forgotten. */
 import { type Envelope, idText } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import { sealAddress } from '../address.ts';
 import { sendProblem } from '../refusal.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
-import { sealAddress } from './address.ts';
 import { openStream } from './open-stream.ts';
 import { passedHeaders } from './passed-headers.ts';
 import { SseSession } from './session.ts';
@@ -84,7 +84,7 @@ export class SessionTable {
     if (response.stream.destroyed || world.stopping.aborted) return stream.close();
     const session = new SseSession(connection, stream, headers, world, () => this.sessions.delete(session.id));
     this.sessions.set(session.id, session);
-    const id = sealAddress(world.vault, connection, { relayId: world.relayId, sessionId: session.id });
+    const id = sealAddress(world.vault, ownerOf(connection), { relayId: world.relayId, id: session.id });
     await session.request(envelope, headers, response, { headers: { 'mcp-session-id': id } });
   }
 
@@ -118,6 +118,9 @@ export class SessionTable {
     }
   }
 }
+
+/** Of a session's address: it opens nothing at another connection. */
+export const ownerOf = ({ tenant, name }: Connection): readonly string[] => ['sse-upstream', tenant, name];
 
 const isSame = (one: Connection, other: Connection): boolean =>
   one.id === other.id && one.url.href === other.url.href && one.path === other.path;

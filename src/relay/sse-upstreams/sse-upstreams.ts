@@ -6,42 +6,33 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { problems } from '../../exchange/problem.ts';
 import { type Envelope, EnvelopeError, idText, parseEnvelope } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
-import { readBody } from '../body.ts';
-import { Peers } from '../bridge/peers.ts';
+import { openAddress } from '../address.ts';
 import { sendProblem } from '../refusal.ts';
 import type { Ticket } from '../ticket.ts';
-import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
-import { openAddress } from './address.ts';
-import { forward } from './forward.ts';
+import type { RelayRequest, RelayResponse, RelayWorld, WorkEntry } from '../world.ts';
 import { passedHeaders } from './passed-headers.ts';
 import type { SseSession } from './session.ts';
-import { SessionTable, type SessionTableOptions } from './session-table.ts';
+import { ownerOf, SessionTable, type SessionTableOptions } from './session-table.ts';
 
 export interface SseUpstreams {
   /** Requests with work `upstream`. */
-  readonly entry: Entry;
+  readonly entry: WorkEntry;
   /** Sessions that are open. */
   readonly size: number;
   /** Takes nothing new; what is under way has `graceMs` left. */
   close(graceMs: number): void;
 }
 
-/** Our own edits may have made a body larger than what a client may send. */
-const MARGIN_BYTES = 65_536;
 /** A connection that the control plane has just begun to watch may be news here. Milliseconds. */
 const NEWS_MS = 3000;
 
 export function createSseUpstreams(options: SessionTableOptions = {}): SseUpstreams {
   const table = new SessionTable(options);
-  const peers = new Peers();
 
-  const entry: Entry = async (request, response, world, ticket) => {
-    const limit = (world.snapshot()?.settings.maxRequestBytes ?? 0) + MARGIN_BYTES;
-    const body = request.method === 'POST' ? await readBody(request, limit) : EMPTY;
-    if (body === undefined) return void sendProblem(response, problems.tooLarge(limit));
+  const entry: WorkEntry = async ({ request, response, world, ticket, body }) => {
     const connection = await connectionOf(ticket, world);
     if (connection === undefined) return void sendProblem(response, problems.relayAway());
-    const envelope = body === EMPTY ? undefined : read(body, response);
+    const envelope = body.length === 0 ? undefined : read(body, response);
     if (envelope === 'refused') return;
     const id = idText(envelope);
     const asked = { request, response, world, connection, envelope };
@@ -50,11 +41,15 @@ export function createSseUpstreams(options: SessionTableOptions = {}): SseUpstre
       if (envelope?.kind === 'request' && envelope.method === 'initialize') return table.open({ ...asked, envelope });
       return void sendProblem(response, problems.sessionMissing(), id);
     }
-    const address = openAddress(world.vault, connection, value);
+    const address = openAddress(world.vault, ownerOf(connection), value);
     if (address !== undefined && address.relayId !== world.relayId) {
-      return forward(peers, address.relayId, { request, body, response, world, id });
+      const how = await world.peers.pass(address.relayId, request, body, response);
+      // Nothing was done there: the caller opens another session and asks again. Else only it knows whether it may.
+      if (how === 'unreached') sendProblem(response, problems.sessionUnknown('its relay is gone'), id);
+      else if (how === 'lost') sendProblem(response, problems.relayAway(), id);
+      return;
     }
-    const session = address === undefined ? undefined : table.find(address.sessionId, connection);
+    const session = address === undefined ? undefined : table.find(address.id, connection);
     if (session === undefined) return void sendProblem(response, UNKNOWN, id);
     return serve(session, asked);
   };
@@ -68,7 +63,7 @@ export function createSseUpstreams(options: SessionTableOptions = {}): SseUpstre
   };
 }
 
-export interface Asked {
+interface Asked {
   readonly request: RelayRequest;
   readonly response: RelayResponse;
   readonly world: RelayWorld;
@@ -91,13 +86,11 @@ function serve(session: SseSession, { request, response, envelope }: Asked): voi
   } else response.writeHead(405, { allow: 'POST, GET, DELETE' }).end();
 }
 
-async function connectionOf(ticket: Ticket | undefined, world: RelayWorld): Promise<Connection | undefined> {
+async function connectionOf(ticket: Ticket, world: RelayWorld): Promise<Connection | undefined> {
   const until = Date.now() + NEWS_MS;
   for (;;) {
-    const found = world
-      .snapshot()
-      ?.tenants.get(ticket?.tenant ?? '')
-      ?.connections.get(ticket?.connection ?? '');
+    const tenant = world.snapshot()?.tenants.get(ticket.tenant);
+    const found = tenant?.connections.get(ticket.connection ?? '');
     if (found !== undefined || Date.now() > until || world.stopping.aborted) return found;
     await delay(50);
   }
@@ -113,5 +106,4 @@ function read(body: Buffer, response: RelayResponse): Envelope | 'refused' {
   }
 }
 
-const EMPTY = Buffer.alloc(0);
 const UNKNOWN = problems.sessionUnknown('no such session with an upstream');
