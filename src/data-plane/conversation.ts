@@ -8,6 +8,7 @@ import type { Answer, Exchange, StepResult, UpstreamCall } from '../exchange/exc
 import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { cancelUpstream } from '../routing/cancel.ts';
+import { StoreAway } from '../sessions/stored-session.ts';
 import type { ProcessingRequest } from '../wire.ts';
 import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
@@ -254,6 +255,11 @@ export class Conversation {
 
   /** A bug: this exchange fails, with a number that joins the client's message to the log line. */
   private fail(error: unknown): void {
+    if (error instanceof StoreAway) {
+      this.world.log.warn({ error: error.message, requestId: this.exchange?.requestId }, 'Postgres is away');
+      this.refuse(problems.storeAway(), { reason: error.message });
+      return;
+    }
     const incident = randomUUID().slice(0, 8);
     this.world.log.error({ incident, err: error, requestId: this.exchange?.requestId }, 'exchange failed');
     this.refuse(problems.internal(incident), { reason: `incident ${incident}` });

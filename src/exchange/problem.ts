@@ -314,6 +314,15 @@ export const problems = {
     define('cancelled', 200, GENERAL, 'failed', 'The request was cancelled by its client.', {
       reason: 'cancelled by the client',
     }),
+  storeAway: () =>
+    define(
+      'store_away',
+      503,
+      INTERNAL,
+      'failed',
+      'The gateway cannot reach its database, which this request needs. Try again in a few seconds.',
+      { asToolResult: true, headers: [['retry-after', '2']] },
+    ),
   relayAway: () =>
     define(
       'relay_away',

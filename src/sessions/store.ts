@@ -1,13 +1,13 @@
 /** The only SQL about sessions: upstream sessions shared by all replicas, and tombstones of ended ones. */
 import type { Database } from '../storage/database.ts';
-import type { SessionStore } from './stored-session.ts';
+import { type SessionStore, StoreAway } from './stored-session.ts';
 
 /** Of one session: each is repeated to its upstream when that loses the session. */
 const MAX_SUBSCRIPTIONS = 500;
 
 export function createSessionStore(database: Database): SessionStore {
   const { pool } = database;
-  return {
+  return guarded({
     async read(key) {
       const { rows } = await pool.query<{ sealed_id: Buffer }>(
         'select sealed_id from upstream_sessions where key = $1 and expires_at > now()',
@@ -118,5 +118,18 @@ export function createSessionStore(database: Database): SessionStore {
         row.connection_id === null ? [] : [{ connectionId: row.connection_id, sealed: row.sealed_id }],
       );
     },
-  };
+  });
+}
+
+/** Whatever goes wrong is told as one thing: the caller can only try again. */
+function guarded(store: SessionStore): SessionStore {
+  const guard =
+    (work: (...args: never[]) => Promise<unknown>) =>
+    (...args: never[]): Promise<unknown> =>
+      work(...args).catch((cause: Error) => {
+        throw new StoreAway(cause.message, { cause });
+      });
+  return Object.fromEntries(
+    Object.entries(store).map(([name, work]) => [name, guard(work)]),
+  ) as unknown as SessionStore;
 }

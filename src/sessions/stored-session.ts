@@ -51,3 +51,8 @@ export interface SessionStore {
   /** Ends a downstream session: tombstone, NOTIFY, and the upstream sessions that were its own. */
   end(session: { id: string; tenant: string; expiresAt: number }): Promise<EndedUpstreamSession[]>;
 }
+
+/** What replicas share cannot be reached now: Postgres is away. `cause` says how. */
+export class StoreAway extends Error {
+  override readonly name = 'StoreAway';
+}

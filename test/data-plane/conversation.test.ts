@@ -1,5 +1,6 @@
 import t from 'tap';
 import { MAX_DEPTH } from '../../src/mcp/json.ts';
+import { StoreAway } from '../../src/sessions/stored-session.ts';
 import { stage } from '../support/conversation.ts';
 
 const call = (name: string, args = '{}', id = '1') =>
@@ -238,4 +239,21 @@ t.test('odd but legal clients are served', async (t) => {
     { 'content-type': 'application/json; charset="UTF-8"' },
   );
   t.equal(opened.status, 200);
+});
+
+t.test('what needs Postgres while it is away says so, and is not a fault of ours', async (t) => {
+  const s = stage();
+  const session = { 'mcp-session-id': await s.initialize() };
+  const away = async () => {
+    throw new StoreAway('connect ECONNREFUSED');
+  };
+  Object.assign(s.world, { endSession: away });
+  Object.assign(s.world.sessionStore, { setLogLevel: away });
+  const level = '{"jsonrpc":"2.0","id":"l","method":"logging/setLevel","params":{"level":"info"}}';
+  for (const answer of [await s.send(undefined, { ':method': 'DELETE', ...session }), await s.send(level, session)]) {
+    t.equal(answer.status, 503);
+    t.match(answer.json.error?.message, /database.*try again/i);
+    t.notMatch(answer.text, /ECONNREFUSED|incident/);
+  }
+  t.match(s.rows.at(-1), { verdict: 'failed', rule: 'store_away', reason: 'connect ECONNREFUSED' });
 });
