@@ -3,11 +3,11 @@
  * whether it is JSON or an event stream. A request always ends with its response: where none came, one that says so.
  */
 import { idText } from '../../mcp/envelope.ts';
-import { EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
+import { EventTooLarge } from '../../mcp/events.ts';
 import { assertUtf8, JsonError, skipSpace, skipValue } from '../../mcp/json.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { FrontResponse } from '../front.ts';
-import { isEventStream } from '../upstream/read-events.ts';
+import { isEventStream, readEvents } from '../upstream/read-events.ts';
 import { type Allowance, TooLarge, TooMuch } from './allowance.ts';
 
 /** A request's id as its sender wrote it; `any`: a batch, whose responses are its own business; `none`: no request. */
@@ -33,7 +33,7 @@ const response = (bytes: Buffer): Answered => ({ bytes, isResponse: true });
 const aside = (bytes: Buffer): Answered => ({ bytes, isResponse: false });
 
 /** As large as the direct path lets an event or an edited answer grow. */
-const MAX_MESSAGE_BYTES = 16 << 20;
+export const MAX_MESSAGE_BYTES = 16 << 20;
 
 export async function* answersTo(
   got: FrontResponse,
@@ -91,11 +91,11 @@ async function* fromEvents(first: FrontResponse, awaited: Awaited, resume?: Resu
   for (let got: FrontResponse | undefined = first; got !== undefined; ) {
     failure = undefined;
     try {
-      for await (const event of eventsOf(got)) {
+      for await (const event of readEvents(got.body, MAX_MESSAGE_BYTES)) {
         lastEventId = event.id ?? lastEventId;
         retryMs = event.retryMs ?? retryMs;
-        const message = event.data.length === 0 ? undefined : parseResponse(event.data);
-        if (message === undefined) continue;
+        const message = event.data === undefined ? undefined : parseResponse(event.data);
+        if (event.data === undefined || message === undefined) continue;
         // A response that nobody waits for is none of this stream's; a second one comes after the end.
         if (message.kind === 'message' || awaited === 'any') yield aside(event.data);
         else if (awaited !== 'none' && idText(message) === awaited.id) {
@@ -106,35 +106,11 @@ async function* fromEvents(first: FrontResponse, awaited: Awaited, resume?: Resu
     } catch (error) {
       failure = error;
       if (error instanceof EventTooLarge) break;
-    } finally {
-      got.body.destroy();
     }
     if (awaited === 'any' || awaited === 'none') return;
     got = lastEventId === undefined ? undefined : await resume?.({ lastEventId, retryMs });
   }
   if (typeof awaited === 'object') yield response(lostAnswer(awaited.id, failure));
-}
-
-export interface FrontEvent {
-  readonly id: string | undefined;
-  readonly retryMs: number | undefined;
-  /** Empty: an event without data. */
-  readonly data: Buffer;
-}
-
-/** The events of a stream as they come. Throws what the stream throws, and EventTooLarge. */
-export async function* eventsOf({ body }: FrontResponse): AsyncGenerator<FrontEvent, void> {
-  const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    for (const event of splitter.push(chunk)) {
-      const { id, retry } = eventFields(event);
-      yield {
-        id,
-        retryMs: retry === undefined ? undefined : Number(retry),
-        data: eventData(event) ?? Buffer.alloc(0),
-      };
-    }
-  }
 }
 
 function isJson(bytes: Buffer): boolean {

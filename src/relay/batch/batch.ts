@@ -5,13 +5,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Session } from '../../exchange/exchange.ts';
 import type { Front, FrontResponse } from '../front.ts';
+import { headersToFront, messageHeaders } from '../passed-headers.ts';
 import type { Pulse } from '../pulse.ts';
 import { isEventStream } from '../upstream/read-events.ts';
 import type { RelayResponse } from '../world.ts';
 import { Allowance } from './allowance.ts';
 import { answersTo, errorFor, lostAnswer } from './answers.ts';
 import { BatchAnswer } from './batch-answer.ts';
-import { messageHeaders, passedHeaders } from './passed-headers.ts';
 import { BatchRefused, type Element, splitBatch } from './split.ts';
 
 export interface BatchJob {
@@ -65,7 +65,7 @@ class Batch {
   constructor(job: BatchJob, signal: AbortSignal) {
     this.job = job;
     this.signal = signal;
-    this.headers = messageHeaders(passedHeaders(job.headers), {
+    this.headers = messageHeaders(headersToFront(job.headers), {
       header: String(job.headers['mcp-session-id'] ?? ''),
       protocolVersion: job.session.protocolVersion,
     });

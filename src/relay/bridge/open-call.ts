@@ -13,6 +13,7 @@ import { upstreamProblem } from '../../routing/route.ts';
 import { ownerOf } from '../../sessions/owner.ts';
 import { eraTowards } from '../../snapshot/era.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import { isEventStream } from '../upstream/read-events.ts';
 import type { RelayWorld } from '../world.ts';
 import { BrokenAnswer, MAX_MESSAGE_BYTES, messagesOf, type Resume, UpstreamAnswer } from './upstream-answer.ts';
 
@@ -58,7 +59,7 @@ export async function openCall(
   async function* messages(): AsyncGenerator<Buffer, void> {
     for (let isFirst = true; ; isFirst = false) {
       const response = await send(connection, call, world, stop.signal);
-      const whole = isEventStream(response) ? undefined : await readAll(response.body, MAX_MESSAGE_BYTES);
+      const whole = isStream(response) ? undefined : await readAll(response.body, MAX_MESSAGE_BYTES);
       if (isFirst && call.session !== undefined && isLostSession(response, whole)) {
         const fresh = await world.upstreamSessions.replace(connection, owner, call.session);
         call = { ...call, session: fresh, headers: upstreamHeaders(exchange, connection, fresh) };
@@ -112,8 +113,7 @@ export function failedCall(connection: Connection, error: unknown): Problem {
   throw error;
 }
 
-const isEventStream = ({ headers, status }: EgressResponse): boolean =>
-  status === 200 && /^text\/event-stream\s*(?:;|$)/i.test(headers['content-type'] ?? '');
+const isStream = ({ headers, status }: EgressResponse): boolean => status === 200 && isEventStream(headers);
 
 /** 404 says that the session is gone, before anything ran. Many servers say 400: then the body tells which it is. */
 function isLostSession({ status, localReply }: EgressResponse, whole: Buffer | undefined): boolean {
@@ -154,7 +154,7 @@ function resumption(
       signal,
       stream: true,
     });
-    if (isEventStream(response)) return response.body;
+    if (isStream(response)) return response.body;
     response.body.resume();
     return undefined;
   };

@@ -1,6 +1,7 @@
 /** An upstream's answer to one call, message by message, at the reader's pace; the call outlives whoever reads. */
 import type { IncomingMessage } from 'node:http';
-import { canReturnTo, EventSplitter, EventTooLarge, eventData, eventFields } from '../../mcp/events.ts';
+import { EventTooLarge } from '../../mcp/events.ts';
+import { readEvents } from '../upstream/read-events.ts';
 
 /** An event never grows past this. */
 export const MAX_MESSAGE_BYTES = 16 << 20;
@@ -124,40 +125,23 @@ export async function* messagesOf(
   let retryMs = RETRY_MS;
   let body: IncomingMessage | undefined = first;
   for (let attempt = 0; body !== undefined && attempt <= MAX_RESUMPTIONS; attempt++) {
-    const splitter = new EventSplitter(MAX_MESSAGE_BYTES);
     try {
-      for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        for (const event of splitter.push(chunk)) {
-          const { id, retry } = eventFields(event);
-          if (id !== undefined && canReturnTo(id)) lastEventId = id;
-          if (retry !== undefined) retryMs = Math.min(Number(retry), MAX_RETRY_MS);
-          const message = eventData(event);
-          if (message === undefined || message.length === 0) continue;
-          attempt = 0;
-          yield message;
-        }
+      for await (const { id, retryMs: asked, data } of readEvents(body, MAX_MESSAGE_BYTES)) {
+        lastEventId = id ?? lastEventId;
+        if (asked !== undefined) retryMs = Math.min(asked, MAX_RETRY_MS);
+        if (data === undefined) continue;
+        attempt = 0;
+        yield data;
       }
     } catch (error) {
       const isFinal = error instanceof EventTooLarge || lastEventId === undefined || resume === undefined;
       if (isFinal || signal.aborted) {
         throw new BrokenAnswer(`its answer broke off (${(error as Error).message})`, { cause: error });
       }
-    } finally {
-      letGo(body);
     }
     if (lastEventId === undefined || resume === undefined) return;
     await new Promise((resolve) => setTimeout(resolve, retryMs));
     if (signal.aborted) return;
     body = await resume(lastEventId);
   }
-}
-
-/** A stream whose last word has come mostly ends by itself, and its connection can be used again. Milliseconds. */
-const END_MS = 1000;
-
-function letGo(body: IncomingMessage): void {
-  if (body.readableEnded || body.destroyed) return;
-  const timer = setTimeout(() => body.destroy(), END_MS);
-  body.once('error', () => {}).once('close', () => clearTimeout(timer));
-  body.resume();
 }

@@ -7,8 +7,8 @@ import type { Snapshot } from '../../snapshot/snapshot.ts';
 import { keptHead, record } from '../arrival.ts';
 import { Allowance } from '../batch/allowance.ts';
 import { Outlet } from '../batch/outlet.ts';
-import { passedHeaders } from '../batch/passed-headers.ts';
 import { callerAgain } from '../caller.ts';
+import { headersToFront } from '../passed-headers.ts';
 import { EventStream } from '../stream.ts';
 import type { Watched } from '../watched.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
@@ -49,7 +49,7 @@ export class ClientStream implements Watched {
     this.session = new EndpointSession({
       world,
       path: this.path,
-      headers: passedHeaders(request.headers),
+      headers: headersToFront(request.headers),
       write: (message) => this.outlet.write(message),
       onOpened: (session) => this.opened(session),
       onRefused: () => this.end(),
@@ -80,7 +80,7 @@ export class ClientStream implements Watched {
     const { signal } = this.over;
     const wasOpen = this.session.current !== undefined;
     const { posted, done } = deliver(
-      { path: this.path, headers: this.session.headers(passedHeaders(headers)), body, awaited },
+      { path: this.path, headers: this.session.headers(headersToFront(headers)), body, awaited },
       {
         front: this.world.front,
         allowance: this.allowance,

@@ -1,8 +1,8 @@
 /** An HTTP+SSE client's session on the streamable HTTP endpoint: opened by its `initialize`, ended with its stream. */
 import type { Session } from '../../exchange/exchange.ts';
 import type { Resume } from '../batch/answers.ts';
-import { messageHeaders, sessionHeaders } from '../batch/passed-headers.ts';
 import type { FrontResponse } from '../front.ts';
+import { type FrontSession, messageHeaders, sessionHeaders } from '../passed-headers.ts';
 import { isEventStream } from '../upstream/read-events.ts';
 import type { RelayWorld } from '../world.ts';
 import { followServer, pause } from './server-messages.ts';
@@ -107,13 +107,13 @@ export class EndpointSession {
     });
   }
 
-  private named(): { header: string; protocolVersion: string } | undefined {
+  private named(): FrontSession | undefined {
     return this.current === undefined
       ? undefined
       : { header: this.header, protocolVersion: this.current.protocolVersion };
   }
 
-  private listenHeaders(session: { header: string; protocolVersion: string }): Record<string, string> {
+  private listenHeaders(session: FrontSession): Record<string, string> {
     return { ...this.owner.headers, accept: 'text/event-stream', ...sessionHeaders(session) };
   }
 }

@@ -1,9 +1,9 @@
 /** What servers say of themselves: the GET stream of the client's session, kept open and taken up again where it broke. */
 import { setTimeout as after } from 'node:timers/promises';
 import { parseResponse } from '../../mcp/response.ts';
-import { eventsOf } from '../batch/answers.ts';
+import { MAX_MESSAGE_BYTES } from '../batch/answers.ts';
 import type { Front } from '../front.ts';
-import { isEventStream } from '../upstream/read-events.ts';
+import { isEventStream, readEvents } from '../upstream/read-events.ts';
 
 export interface Listening {
   readonly front: Front;
@@ -27,11 +27,12 @@ export async function followServer(listening: Listening): Promise<'over' | 'refu
       const got = await front.request({ method: 'GET', path, headers: { ...headers, ...resume }, signal });
       if (got.status === 200 && isEventStream(got.headers)) {
         waitMs = RETRY_MS;
-        for await (const event of eventsOf(got)) {
+        for await (const event of readEvents(got.body, MAX_MESSAGE_BYTES)) {
           lastEventId = event.id ?? lastEventId;
           waitMs = event.retryMs === undefined ? waitMs : Math.min(event.retryMs, MAX_RETRY_MS);
           // Responses belong to the POST that brought their request.
-          if (parseResponse(event.data)?.kind === 'message') await listening.write(event.data);
+          if (event.data !== undefined && parseResponse(event.data)?.kind === 'message')
+            await listening.write(event.data);
         }
       } else {
         got.body.destroy();

@@ -2,10 +2,10 @@
 import { type Envelope, idText } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { sealAddress } from '../address.ts';
+import { headersToUpstream } from '../passed-headers.ts';
 import { sendProblem } from '../refusal.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import { openStream } from './open-stream.ts';
-import { passedHeaders } from './passed-headers.ts';
 import { SseSession } from './session.ts';
 import { tooMany } from './upstream-problems.ts';
 
@@ -69,7 +69,7 @@ export class SessionTable {
     const onClose = (): void => gone.abort();
     response.stream.once('close', onClose);
     if (response.stream.destroyed) return;
-    const headers = passedHeaders(request.headers);
+    const headers = headersToUpstream(request.headers);
     this.count(connection, 1);
     const stream = await openStream({
       egress: world.egress,

@@ -7,10 +7,10 @@ import { problems } from '../../exchange/problem.ts';
 import { type Envelope, EnvelopeError, idText, parseEnvelope } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { openAddress } from '../address.ts';
+import { headersToUpstream } from '../passed-headers.ts';
 import { sendProblem } from '../refusal.ts';
 import type { Ticket } from '../ticket.ts';
 import type { RelayRequest, RelayResponse, RelayWorld, WorkEntry } from '../world.ts';
-import { passedHeaders } from './passed-headers.ts';
 import type { SseSession } from './session.ts';
 import { ownerOf, SessionTable, type SessionTableOptions } from './session-table.ts';
 
@@ -75,7 +75,7 @@ interface Asked {
 function serve(session: SseSession, { request, response, envelope }: Asked): void | Promise<void> {
   if (response.stream.destroyed) return;
   if (envelope !== undefined) {
-    const headers = passedHeaders(request.headers);
+    const headers = headersToUpstream(request.headers);
     if (envelope.kind === 'request') return session.request(envelope, headers, response);
     return session.tell(envelope, headers, response);
   }
