@@ -3,13 +3,13 @@ import { startDeadline } from '../egress/deadline.ts';
 import type { Egress, EgressResponse } from '../egress/egress.ts';
 import { modernRequest } from '../egress/modern-request.ts';
 import { post } from '../egress/post.ts';
+import { sessionHeaders } from '../egress/session.ts';
 import { isObject } from '../egress/upstream-client.ts';
 import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, eventData } from '../mcp/events.ts';
 import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Introduction } from './introduction.ts';
-import { sessionHeaders } from './session.ts';
 
 const MAX_EVENT_BYTES = 1 << 20;
 const ANSWER_TIMEOUT_MS = 5000;
@@ -101,7 +101,10 @@ async function open(
   if (server.era === 'legacy') {
     // Without a session there is nothing that a stream could belong to.
     if (server.sessionId === undefined) return undefined;
-    const headers = { ...sessionHeaders(connection, server), accept: 'text/event-stream' };
+    const headers = {
+      ...sessionHeaders(connection, { id: server.sessionId, protocolVersion: server.protocolVersion }),
+      accept: 'text/event-stream',
+    };
     return egress.send(connection, { ...common, method: 'GET', headers });
   }
   const wanted = changing(server);
@@ -113,7 +116,7 @@ async function open(
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',
     'mcp-method': 'subscriptions/listen',
-    ...sessionHeaders(connection, server),
+    ...sessionHeaders(connection, { id: server.sessionId, protocolVersion: server.protocolVersion }),
   };
   return egress.send(connection, { ...common, method: 'POST', headers, body });
 }

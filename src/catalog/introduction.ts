@@ -5,11 +5,11 @@
 import { ANY_CLIENT } from '../egress/any-client.ts';
 import { type Egress, EgressError } from '../egress/egress.ts';
 import { probeEra } from '../egress/era-probe.ts';
+import { endSession } from '../egress/session.ts';
 import { speaksSse } from '../egress/sse-probe.ts';
 import { type Handshake, openSession, UpstreamError } from '../egress/upstream-client.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { Connection, Transport } from '../snapshot/snapshot.ts';
-import { endSession } from './session.ts';
 
 /** A legacy verdict is believed for so long; a modern server proves itself with every look. Milliseconds. */
 const ERA_LIFETIME_MS = 10 * 60_000;
@@ -128,8 +128,12 @@ export class Acquaintance {
   }
 
   close(): void {
-    if (this.session !== undefined) endSession(this.reached, this.egress, this.session);
+    if (this.session !== undefined) this.goodbye(this.reached, this.session);
     this.session = undefined;
+  }
+
+  private goodbye(connection: Connection, { sessionId: id, protocolVersion }: Handshake): void {
+    endSession({ egress: this.egress }, connection, { id, protocolVersion });
   }
 
   private isFresh(): boolean {
@@ -171,7 +175,7 @@ export class Acquaintance {
     let side: LegacySide | undefined;
     try {
       const session = await openSession(this.egress, this.connection, signal, DECLARED);
-      endSession(this.connection, this.egress, session);
+      this.goodbye(this.connection, session);
       side = { protocolVersion: session.protocolVersion, hasSessions: session.sessionId !== undefined };
     } catch (error) {
       if (!(error instanceof UpstreamError) && !(error instanceof EgressError)) throw error;

@@ -1,11 +1,17 @@
 /** Relays among themselves: a request goes to the one that holds what it is about, with its headers and its bytes. */
-import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  connect,
+  constants,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type IncomingHttpHeaders,
+} from 'node:http2';
 import { connect as connectSocket, type Socket } from 'node:net';
 import type { Vault } from '../credentials/vault.ts';
 import { JUDGEMENT_HEADER } from '../snapshot/revision.ts';
 import type { RelayStore } from './relay-store.ts';
 import { sealPassTicket, TICKET_HEADER } from './ticket.ts';
-import type { RelayRequest, RelayResponse } from './world.ts';
 
 /** A relay that was started anew has its predecessor's address, but not what that held: it must not look further. */
 const FORWARDED_HEADER = 'x-sallyport-forwarded';
@@ -45,14 +51,24 @@ export class Peers {
    * Answers with what that relay says. What has come this way once goes no further, wherever an old id leads. A client that
    * goes away ends the request there too.
    */
-  async pass(relayId: string, request: RelayRequest, body: Buffer, response: RelayResponse): Promise<Passed> {
+  async pass(
+    relayId: string,
+    request: Http2ServerRequest,
+    body: Buffer,
+    response: Http2ServerResponse,
+  ): Promise<Passed> {
     if (request.headers[FORWARDED_HEADER] !== undefined) return 'unreached';
     const address = await this.store.addressOf(relayId);
     return address === undefined ? 'unreached' : this.passTo(address, request, body, response);
   }
 
   /** `address`: `unix:PATH`, `HOST:PORT`. */
-  private passTo(address: string, request: RelayRequest, body: Buffer, response: RelayResponse): Promise<Passed> {
+  private passTo(
+    address: string,
+    request: Http2ServerRequest,
+    body: Buffer,
+    response: Http2ServerResponse,
+  ): Promise<Passed> {
     // A client's own request needs one to be let in there, and is judged there as here; a processor's has its own.
     const ticket = request.headers[TICKET_HEADER];
     const headers = {

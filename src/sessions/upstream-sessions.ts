@@ -7,6 +7,7 @@ import { LRUCache } from 'lru-cache';
 import type { Vault } from '../credentials/vault.ts';
 import { startDeadline } from '../egress/deadline.ts';
 import type { Egress } from '../egress/egress.ts';
+import { endSession } from '../egress/session.ts';
 import { openSession } from '../egress/upstream-client.ts';
 import type { SessionOwner, UpstreamSession } from '../exchange/exchange.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
@@ -114,20 +115,8 @@ export function createUpstreamSessions(options: {
     return { key, id, protocolVersion };
   };
 
-  const endUpstream = (connection: Connection, upstream: UpstreamSession): void => {
-    const headers = Object.fromEntries([
-      ...connection.injection.headers,
-      ['mcp-session-id', upstream.id],
-      ['mcp-protocol-version', upstream.protocolVersion],
-    ]) as Record<string, string>;
-    egress
-      .send(connection, { method: 'DELETE', path: connection.path, headers, signal: AbortSignal.timeout(5000) })
-      .then((answer) => answer.body.resume())
-      // Courtesy only: the upstream forgets an idle session by itself.
-      .catch((error: unknown) =>
-        log.debug({ connection: connection.name, error: String(error) }, 'upstream session was not ended'),
-      );
-  };
+  const endUpstream = (connection: Connection, upstream: UpstreamSession): void =>
+    endSession({ egress, log }, connection, upstream);
 
   const single = (connection: Connection, owner: SessionOwner, key: string): Promise<UpstreamSession | undefined> => {
     let pending = opening.get(key);

@@ -21,7 +21,7 @@ export function question(message: ResponseEnvelope, { sessionId, capabilities, n
   const { bytes, id, params, method = '' } = message;
   if (id === undefined) throw new Error('a question without an id');
   const original = bytes.toString('utf8', id.start, id.end);
-  if (method === 'ping') return { forUpstream: `{"jsonrpc":"2.0","id":${original},"result":{}}` };
+  if (method === 'ping') return { forUpstream: pong(original) };
   if (!mayBePut(message, capabilities)) return { forUpstream: refusalOf(original) };
   const wrap = (kind: 'request' | 'progress', text: string): string =>
     JSON.stringify(names.handles.wrap(kind, sessionId, [names.connection.name, text]));
@@ -46,6 +46,13 @@ export function mayBePut(message: ResponseEnvelope, client: ClientCapabilities):
 /** What an upstream is told that asks for something the client has not declared. `id`: JSON text. */
 export const refusalOf = (id: string): string =>
   `{"jsonrpc":"2.0","id":${id},"error":{"code":-32601,"message":"The client does not support this request."}}`;
+
+/** A ping is of one hop (MCP ping). `id`: JSON text. */
+export const pong = (id: string): string => `{"jsonrpc":"2.0","id":${id},"result":{}}`;
+
+/** To a request of the upstream's behind which no client is that could be asked. */
+export const answerInClientsPlace = (method: string | undefined, id: string): string =>
+  method === 'ping' ? pong(id) : refusalOf(id);
 
 /** `mode` of an elicitation; undefined where there is none. */
 export function modeOf({ bytes, params }: ResponseEnvelope): string | undefined {

@@ -7,10 +7,10 @@ import { answerUpstream } from '../../egress/tell.ts';
 import type { UpstreamSession } from '../../exchange/exchange.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
-import { refusalOf } from '../../translate/ask.ts';
+import { answerInClientsPlace } from '../../translate/ask.ts';
 import { followGet } from '../upstream/follow-get.ts';
 import type { RelayWorld } from '../world.ts';
-import { pong, type WaitingCall } from './waiting-call.ts';
+import type { WaitingCall } from './waiting-call.ts';
 
 /** What is asked while nobody listens is lost, so a call waits for the stream; but some servers are slow to open it. Milliseconds. */
 const OPEN_MS = 500;
@@ -115,6 +115,6 @@ class Stream {
     const call = calls.find(({ isParked }) => !isParked) ?? calls[0];
     if (call?.answer.insert(bytes) === true) return;
     const id = bytes.toString('utf8', message.id.start, message.id.end);
-    answerUpstream(this.world, this.connection, this.session, message.method === 'ping' ? pong(id) : refusalOf(id));
+    answerUpstream(this.world, this.connection, this.session, answerInClientsPlace(message.method, id));
   }
 }

@@ -8,7 +8,7 @@ import { problems } from '../../exchange/problem.ts';
 import { idText } from '../../mcp/envelope.ts';
 import type { ResponseEnvelope } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
-import { mayBePut, refusalOf } from '../../translate/ask.ts';
+import { mayBePut, pong, refusalOf } from '../../translate/ask.ts';
 import { inputRequiredResponse } from '../../translate/input-required.ts';
 import { member } from '../../translate/member.ts';
 import { Translation } from '../../translate/translation.ts';
@@ -21,7 +21,7 @@ import { sealRequestState } from './request-state.ts';
 import type { Seat, SideQuestions } from './side-questions.ts';
 import { LATE } from './upstream-answer.ts';
 import { urlsToVisit } from './url-elicitation.ts';
-import { pong, WaitingCall } from './waiting-call.ts';
+import { WaitingCall } from './waiting-call.ts';
 
 /** Questions that come together go out together. Milliseconds. */
 const GATHER_MS = 5;

@@ -19,8 +19,6 @@ const MAX_ASKS = 32;
 /** Pings, and requests that are refused in the client's place. */
 const MAX_REPLIES = 100;
 
-export const pong = (id: string): string => `{"jsonrpc":"2.0","id":${id},"result":{}}`;
-
 export class WaitingCall {
   /** Nobody reads now. */
   isParked = false;

@@ -6,6 +6,7 @@ import { ownId } from '../../egress/own-id.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { type Envelope, idText } from '../../mcp/envelope.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import { pong } from '../../translate/ask.ts';
 import { sendProblem } from '../refusal.ts';
 import type { RelayResponse, RelayWorld } from '../world.ts';
 import { destinationOf, keyOf } from './destination.ts';
@@ -145,7 +146,7 @@ export class SseSession {
         this.listeners.tell(message);
         break;
       case 'us':
-        void this.say(`{"jsonrpc":"2.0","id":${destination.id},"result":{}}`);
+        void this.say(pong(destination.id));
         break;
       case 'nobody':
         this.world.log.debug({ connection: this.connection.name }, 'a message of an upstream was dropped');

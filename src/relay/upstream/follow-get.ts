@@ -1,5 +1,6 @@
 /** The GET stream of a session with a legacy upstream, kept open and taken up where it broke (MCP 2025-11-25 transports). */
 import type { Egress } from '../../egress/egress.ts';
+import { sessionHeaders } from '../../egress/session.ts';
 import type { UpstreamSession } from '../../exchange/exchange.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { BackOff } from './back-off.ts';
@@ -62,12 +63,7 @@ export function openGet(
   signal: AbortSignal,
   lastEventId: string | undefined,
 ): ReturnType<Egress['send']> {
-  const headers: Record<string, string> = {
-    accept: 'text/event-stream',
-    'mcp-session-id': session.id,
-    'mcp-protocol-version': session.protocolVersion,
-  };
+  const headers: Record<string, string> = { ...sessionHeaders(connection, session), accept: 'text/event-stream' };
   if (lastEventId !== undefined) headers['last-event-id'] = lastEventId;
-  for (const [name, value] of connection.injection.headers) headers[name] = value;
   return egress.send(connection, { method: 'GET', path: connection.path, headers, signal, stream: true });
 }

@@ -3,15 +3,15 @@
  * once for each, listened to, and begun anew when it is lost.
  */
 import { startDeadline } from '../../egress/deadline.ts';
-import type { Egress } from '../../egress/egress.ts';
 import { post } from '../../egress/post.ts';
+import { endSession } from '../../egress/session.ts';
 import { answerUpstream } from '../../egress/tell.ts';
 import { openSession } from '../../egress/upstream-client.ts';
 import type { UpstreamSession } from '../../exchange/exchange.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import { refusalOf } from '../../translate/ask.ts';
+import { answerInClientsPlace } from '../../translate/ask.ts';
 import { BackOff } from './back-off.ts';
 import { followGet } from './follow-get.ts';
 import { type ListenOptions, updatedUri } from './modern-listen.ts';
@@ -19,7 +19,6 @@ import { type ListenOptions, updatedUri } from './modern-listen.ts';
 const OPEN_MS = 10_000;
 /** All of them together. */
 const SUBSCRIBE_MS = 30_000;
-const GOODBYE_MS = 3000;
 const MAX_ANSWER_BYTES = 1 << 20;
 /** Subscriptions that wait for their answers at one time. */
 const AT_ONCE = 8;
@@ -54,7 +53,7 @@ export async function followLegacy(options: ListenOptions & { readonly log: Logg
     } catch (error) {
       if (!signal.aborted) log.debug({ connection: connection.name, error: String(error) }, 'a subscription failed');
     } finally {
-      if (session !== undefined) goodbye(options, connection, session);
+      if (session !== undefined) endSession(options, connection, session);
     }
     if (!signal.aborted) await backOff.wait(performance.now() - begun, signal);
   }
@@ -109,30 +108,9 @@ async function heard(
   if (message.id !== undefined) {
     const id = bytes.toString('utf8', message.id.start, message.id.end);
     // There is no client behind this session that could be asked anything.
-    const answer = message.method === 'ping' ? `{"jsonrpc":"2.0","id":${id},"result":{}}` : refusalOf(id);
-    answerUpstream(options, connection, session, answer);
+    answerUpstream(options, connection, session, answerInClientsPlace(message.method, id));
   } else if (message.method === 'notifications/resources/updated') {
     const uri = updatedUri(bytes, message.params);
     if (uri !== undefined) await options.onUpdated(uri);
   }
-}
-
-function goodbye(
-  { egress, log }: { egress: Egress; log: Logger },
-  connection: Connection,
-  session: UpstreamSession,
-): void {
-  const headers: Record<string, string> = {
-    'mcp-session-id': session.id,
-    'mcp-protocol-version': session.protocolVersion,
-  };
-  for (const [name, value] of connection.injection.headers) headers[name] = value;
-  const deadline = startDeadline(GOODBYE_MS);
-  egress
-    .send(connection, { method: 'DELETE', path: connection.path, headers, signal: deadline.signal })
-    .then((answer) => answer.body.resume())
-    .catch((error: unknown) =>
-      log.debug({ connection: connection.name, error: String(error) }, 'a session was not ended'),
-    )
-    .finally(() => deadline.release());
 }
