@@ -8,7 +8,7 @@ import { batch } from './batch/entry.ts';
 import { createBridge } from './bridge/bridge.ts';
 import { createFront } from './front.ts';
 import { GetStreams } from './get-streams/entry.ts';
-import { listen } from './listen/entry.ts';
+import { createListen } from './listen/entry.ts';
 import { serveMetrics } from './metrics-socket.ts';
 import { Peers } from './peers.ts';
 import { Pulse } from './pulse.ts';
@@ -95,7 +95,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
   const bridge = createBridge();
   const sseUpstreams = createSseUpstreams();
   const { entry: upstream } = sseUpstreams;
-  const work = { call: bridge.call, answer: bridge.answer, batch, listen, upstream };
+  const work = { call: bridge.call, answer: bridge.answer, batch, listen: createListen(), upstream };
   const entries = { eventStream: streams.entry, sseClient, work };
   const server = await startRelayServer({ local, remote }, entries, world);
   world.meters.gauge('sallyport_relay_open', 'Requests and streams in progress at the relay', () => server.open);

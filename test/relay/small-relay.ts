@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { connect, type IncomingHttpHeaders } from 'node:http2';
+import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -179,9 +179,15 @@ export async function smallRelay(
   const local = join(tmpdir(), `sp-relay-${randomUUID().slice(0, 8)}.sock`);
   const address = `127.0.0.1:${await freePort()}`;
   const server = await startRelayServer({ local: `unix:${local}`, remote: address }, entries, world);
-  const client = connect('http://relay', { createConnection: () => connectSocket(local) });
+  const clients = [connect('http://relay', { createConnection: () => connectSocket(local) })];
+  let begun = 0;
+  /** As Envoy does, no connection carries so many requests that nghttp2 would end it for their resets. */
+  const client = (): ClientHttp2Session => {
+    if (++begun % 300 === 0) clients.push(connect('http://relay', { createConnection: () => connectSocket(local) }));
+    return clients.at(-1) as ClientHttp2Session;
+  };
   t.teardown(async () => {
-    client.destroy();
+    for (const one of clients) one.destroy();
     stop();
     pulse.stop();
     await server.close(200);
@@ -198,7 +204,10 @@ export async function smallRelay(
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     };
-    const stream = client.request(all, { endStream: body === undefined, ...(signal === undefined ? {} : { signal }) });
+    const stream = client().request(all, {
+      endStream: body === undefined,
+      ...(signal === undefined ? {} : { signal }),
+    });
     stream.on('error', () => {});
     if (body !== undefined) stream.end(body);
     return stream;

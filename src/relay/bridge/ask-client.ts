@@ -29,14 +29,16 @@ export async function askClient(
   { connection, session, reply, questions, world }: Asking,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, Buffer> | Problem> {
-  const asked = requests.map((request) => {
-    const question = questions.ask(session.id);
-    return {
-      ...question,
-      request,
-      handle: world.handles.wrap('request', session.id, ['', world.relayId, question.id]),
-    };
+  const asked = requests.flatMap((request) => {
+    const question = questions.ask(session);
+    if (question === undefined) return [];
+    const handle = world.handles.wrap('request', session.id, ['', world.relayId, question.id]);
+    return [{ ...question, request, handle }];
   });
+  if (asked.length < requests.length) {
+    for (const { id } of asked) questions.withdraw(id);
+    return bridgeProblems.tooManyWaiting();
+  }
   const results = new Map<string, Buffer>();
   let give = (): void => {};
   const ended = new Promise<never>((_resolve, reject) => {

@@ -8,6 +8,7 @@ import type { UpstreamSession } from '../../exchange/exchange.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { answerInClientsPlace } from '../../translate/ask.ts';
+import { Shares } from '../limits.ts';
 import { followGet } from '../upstream/follow-get.ts';
 import type { RelayWorld } from '../world.ts';
 import type { WaitingCall } from './waiting-call.ts';
@@ -17,6 +18,8 @@ const OPEN_MS = 500;
 /** The stream outlives the last call for the next. Milliseconds. */
 const LINGER_MS = 60_000;
 const MAX_STREAMS = 2000;
+/** Of one principal, which could have a session with an upstream for each set of capabilities that it declares. */
+const MAX_OF_ONE = 500;
 
 /** A call's place at the stream of its session. */
 export interface Seat {
@@ -29,13 +32,17 @@ export interface Seat {
 
 export class SideQuestions {
   private readonly bySession = new Map<string, Stream>();
+  private readonly shares = new Shares(MAX_OF_ONE);
 
-  join(connection: Connection, session: UpstreamSession, world: RelayWorld): Seat {
+  /** `owner`: whose session it is. */
+  join(owner: string, connection: Connection, session: UpstreamSession, world: RelayWorld): Seat {
     const key = `${connection.id} ${session.id}`;
     let stream = this.bySession.get(key);
     if (stream === undefined) {
-      if (this.bySession.size >= MAX_STREAMS) return NOWHERE;
-      stream = new Stream(connection, session, world, () => this.bySession.delete(key));
+      if (this.bySession.size >= MAX_STREAMS || !this.shares.take(owner)) return NOWHERE;
+      stream = new Stream(connection, session, world, () => {
+        if (this.bySession.delete(key)) this.shares.give(owner);
+      });
       this.bySession.set(key, stream);
     }
     return stream.seat();

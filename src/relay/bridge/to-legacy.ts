@@ -12,6 +12,7 @@ import { mayBePut, pong, refusalOf } from '../../translate/ask.ts';
 import { inputRequiredResponse } from '../../translate/input-required.ts';
 import { member } from '../../translate/member.ts';
 import { Translation } from '../../translate/translation.ts';
+import { ownerOf } from '../limits.ts';
 import type { RelayWorld } from '../world.ts';
 import { bridgeProblems } from './bridge-problems.ts';
 import { failedCall, openCall } from './open-call.ts';
@@ -46,11 +47,12 @@ export async function callLegacy(serving: Serving, connection: Connection): Prom
   const deadline = startDeadline(connection.timeoutMs, reply.gone);
   let call: WaitingCall | undefined;
   let seat: Seat | undefined;
+  const owner = ownerOfCall(exchange);
   const prepare = async ({ session }: UpstreamCall): Promise<void> => {
     seat?.leave();
     // Where principals share a session, nobody can say whose call such a question is about.
     const isAlone = session !== undefined && connection.session !== 'pooled';
-    seat = isAlone ? sideQuestions.join(connection, session, world) : undefined;
+    seat = isAlone ? sideQuestions.join(owner, connection, session, world) : undefined;
     if (call !== undefined) seat?.take(call);
     await seat?.ready;
   };
@@ -155,8 +157,10 @@ function isTakenBack(bytes: Buffer, call: WaitingCall): boolean {
   return true;
 }
 
+const ownerOfCall = ({ principal }: Exchange): string => (principal === undefined ? '' : ownerOf(principal));
+
 function park(call: WaitingCall, { exchange, reply, parked, world }: Serving): void {
-  const parkId = parked.park(call, `${exchange.tenant?.id} ${exchange.principal?.binding}`);
+  const parkId = parked.park(call, ownerOfCall(exchange));
   if (parkId === undefined) {
     call.cancel('too many calls wait for input');
     reply.refuse(bridgeProblems.tooManyWaiting());

@@ -14,6 +14,7 @@ import type { RelayResponse, RelayWorld } from '../world.ts';
 import { History } from './history.ts';
 import { Upstreams, type UpstreamsOwner } from './upstreams.ts';
 
+/** Of one session; the oldest gives way. */
 export const MAX_STREAMS = 16;
 /** How long what a broken stream missed is kept, and how long upstreams are listened to for it. Milliseconds. */
 const KEPT_MS = 5 * 60_000;
@@ -72,6 +73,11 @@ export class Channel implements Watched, UpstreamsOwner {
 
   get namespace(): Namespace | undefined {
     return this.world.snapshot()?.tenants.get(this.session.tenant)?.namespaces.get(this.namespaceName);
+  }
+
+  /** Its client may come back, but is not here. */
+  get isBroken(): boolean {
+    return this.tracks.every(({ stream }) => stream === undefined);
   }
 
   /** Answers the request with a stream. `resume`: which one the client had, and what it saw last on it. */

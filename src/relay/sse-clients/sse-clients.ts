@@ -8,6 +8,7 @@ import { openAddress, sealAddress } from '../address.ts';
 import { record, refuse } from '../arrival.ts';
 import { TooLarge, TooMuch } from '../batch/allowance.ts';
 import { readBody } from '../body.ts';
+import { ownerOf, Shares, tooMany } from '../limits.ts';
 import type { Entry, RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import { type Arrival, arriveAt } from './arrival.ts';
 import { ClientStream } from './client-stream.ts';
@@ -20,22 +21,24 @@ export interface SseClientsOptions {
 
 /** The entry for both of a client's URLs. */
 export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: SseClientsOptions = {}): Entry {
-  const streams = new Map<string, { readonly stream: ClientStream; readonly binding: string }>();
+  const streams = new Map<string, ClientStream>();
+  const shares = new Shares(maxStreamsOfOne);
 
   function open(request: RelayRequest, response: RelayResponse, world: RelayWorld, arrival: Arrival): void {
     // It would never tell of its end.
     if (response.stream.destroyed) return;
     const { exchange, principal } = arrival;
-    const { binding } = principal;
-    let own = 0;
-    for (const other of streams.values()) if (other.binding === binding) own++;
-    if (streams.size >= maxStreams || own >= maxStreamsOfOne) {
+    const owner = ownerOf(principal);
+    if (streams.size >= maxStreams || !shares.take(owner)) {
       refuse(exchange, response, world, tooMany('event streams are open. Close one, or try again later'));
       return;
     }
-    const stream = new ClientStream(arrival, request, response, world, () => streams.delete(stream.id));
-    streams.set(stream.id, { stream, binding });
-    const value = sealAddress(world.vault, ownerOf(arrival), { relayId: world.relayId, id: stream.id });
+    const stream = new ClientStream(arrival, request, response, world, () => {
+      streams.delete(stream.id);
+      shares.give(owner);
+    });
+    streams.set(stream.id, stream);
+    const value = sealAddress(world.vault, addressee(arrival), { relayId: world.relayId, id: stream.id });
     stream.tell(`${arrival.paths.messages}?session=${value}`);
   }
 
@@ -47,7 +50,7 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
   ): Promise<void> {
     const { exchange } = arrival;
     const value = new URLSearchParams(request.url.split('?', 2)[1] ?? '').get('session') ?? '';
-    const address = openAddress(world.vault, ownerOf(arrival), value);
+    const address = openAddress(world.vault, addressee(arrival), value);
     if (address === undefined) return refuse(exchange, response, world, NO_STREAM);
     const limit = exchange.snapshot.settings.maxRequestBytes;
     if (address.relayId !== world.relayId) {
@@ -57,7 +60,7 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
       if (how !== 'passed') refuse(exchange, response, world, NO_STREAM);
       return;
     }
-    const stream = streams.get(address.id)?.stream;
+    const stream = streams.get(address.id);
     if (stream === undefined) return refuse(exchange, response, world, NO_STREAM);
     const body = await readFor(stream, request, limit);
     if (body === undefined)
@@ -80,7 +83,7 @@ export function createSseClients({ maxStreams = 2000, maxStreamsOfOne = 100 }: S
   };
 }
 
-const ownerOf = ({ tenant, namespace, principal }: Arrival): readonly string[] => [
+const addressee = ({ tenant, namespace, principal }: Arrival): readonly string[] => [
   'sse-stream',
   tenant,
   namespace,
@@ -108,12 +111,3 @@ const NO_STREAM: Problem = {
   ...problems.sessionUnknown('no event stream of this caller under this value'),
   message: 'There is no event stream of yours for this URL: it has ended. Connect again with GET.',
 };
-
-const tooMany = (what: string): Problem => ({
-  ...problems.starting(),
-  code: 'too_many',
-  status: 429,
-  rpcCode: -32000,
-  verdict: 'limited',
-  message: `Too many ${what}.`,
-});

@@ -3,6 +3,8 @@ import type { Pulse } from '../pulse.ts';
 import { EventStream } from '../stream.ts';
 import type { RelayResponse } from '../world.ts';
 
+/** Streams of one session; the oldest gives way. */
+const MAX_STREAMS = 16;
 /** What may wait; the oldest goes first. */
 const MAX_KEPT = 100;
 const MAX_KEPT_BYTES = 256 << 10;
@@ -25,6 +27,7 @@ export class Listeners {
     });
     if (!stream.isOpen) return;
     this.streams.push(stream);
+    if (this.streams.length > MAX_STREAMS) this.streams[0]?.end();
     const waiting = this.kept;
     this.kept = [];
     this.keptBytes = 0;

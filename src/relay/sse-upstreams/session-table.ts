@@ -7,7 +7,7 @@ import { sendProblem } from '../refusal.ts';
 import type { RelayRequest, RelayResponse, RelayWorld } from '../world.ts';
 import { openStream } from './open-stream.ts';
 import { SseSession } from './session.ts';
-import { tooMany } from './upstream-problems.ts';
+import { busy } from './upstream-problems.ts';
 
 export interface SessionTableOptions {
   /** Sessions of this process, and with one upstream. Each costs both sides a stream. */
@@ -64,7 +64,7 @@ export class SessionTable {
   async open({ request, response, world, connection, envelope }: Opening): Promise<void> {
     const refuse = (problem: Parameters<typeof sendProblem>[1]): void =>
       void sendProblem(response, problem, idText(envelope));
-    if (!this.hasRoomFor(connection)) return refuse(tooMany('sessions with this MCP server are open'));
+    if (!this.hasRoomFor(connection)) return refuse(busy('sessions with this MCP server are open'));
     const gone = new AbortController();
     const onClose = (): void => gone.abort();
     response.stream.once('close', onClose);

@@ -12,7 +12,7 @@ import type { RelayResponse, RelayWorld } from '../world.ts';
 import { destinationOf, keyOf } from './destination.ts';
 import { Listeners } from './listeners.ts';
 import type { SseStream } from './open-stream.ts';
-import { cancelled, isBroken, late, lost, problemOf, stopping, tooMany, unreached } from './upstream-problems.ts';
+import { busy, cancelled, isBroken, late, lost, problemOf, stopping, unreached } from './upstream-problems.ts';
 import { type RequestEnd, WaitingRequest } from './waiting-request.ts';
 
 const MAX_WAITING = 256;
@@ -88,7 +88,7 @@ export class SseSession {
       return;
     }
     if (this.waiting.size >= MAX_WAITING) {
-      sendProblem(response, tooMany('requests wait for this MCP server'), id);
+      sendProblem(response, busy('requests wait for this MCP server'), id);
       return;
     }
     const one = new WaitingRequest({

@@ -4,6 +4,7 @@ import { EgressError, type EgressResponse } from '../../egress/egress.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
 import { EventTooLarge } from '../../mcp/events.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
+import { tooMany } from '../limits.ts';
 
 const MAY_HAVE_ACTED = 'The call may have had an effect; check before repeating it.';
 
@@ -53,9 +54,5 @@ export const stopping = ({ name }: Connection): Problem => ({
   message: `The gateway restarts, and the MCP server behind "${name}" had not answered. ${MAY_HAVE_ACTED}`,
 });
 
-export const tooMany = (what: string): Problem => ({
-  ...problems.starting(),
-  code: 'too_many',
-  verdict: 'limited',
-  message: `Too many ${what}. Try again in a few seconds.`,
-});
+/** 503: it is no caller's fault. */
+export const busy = (what: string): Problem => ({ ...tooMany(`${what}. Try again in a few seconds`), status: 503 });
