@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { SecretInput } from './document.ts';
 import { DURATION_PATTERN, formatDuration, parseDuration, parseSize, SIZE_PATTERN } from './duration.ts';
 import { unknownKeySentence } from './keys.ts';
-import { patternFault } from './names.ts';
+import { patternFault, uriPatternFault } from './names.ts';
 
 /** An object without unknown keys. `later`: keys that are designed and not yet built. */
 export function strict<S extends z.core.$ZodLooseShape>(shape: S, later: readonly string[] = []) {
@@ -83,6 +83,7 @@ export const secret: z.ZodType<SecretInput> = z
 
 /** Patterns over names. */
 export const patterns = z.array(checked(patternFault));
+export const uriPatterns = z.array(checked(uriPatternFault));
 
 /** A role: whatever an issuer may say, but one word. */
 export const role = z.string().regex(/^[^\s\p{Cc}]{1,128}$/u, 'must be one word of at most 128 characters');

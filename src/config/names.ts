@@ -111,8 +111,15 @@ export function secretParameters(url: string): string[] {
 /** Patterns over names: `*` any run of characters, `?` one, and the characters of names. */
 export function patternFault(pattern: string): string | undefined {
   if (pattern.startsWith('!')) return 'is not a pattern: to exclude something, list it under "deny"';
-  if (!/^[A-Za-z0-9_.*?-]{1,200}$/.test(pattern)) {
-    return 'is not a pattern: use letters, digits, "_", "-", ".", with "*" for any run of characters and "?" for one';
-  }
-  return undefined;
+  return /^[A-Za-z0-9_./*?-]{1,200}$/.test(pattern) ? undefined : `is not a pattern: use ${WRITTEN_WITH}`;
+}
+
+const WRITTEN_WITH = 'letters, digits, "_", "-", ".", "/", with "*" for any run of characters and "?" for one';
+
+/** The same over `connection__URI` too: whatever URIs (RFC 3986) and URI templates (RFC 6570) are made of. */
+export function uriPatternFault(pattern: string): string | undefined {
+  if (!pattern.includes(':') || pattern.startsWith('!')) return patternFault(pattern);
+  return /^[A-Za-z0-9._~:/?#[\]@!$&'()*+,;=%{}-]{1,1000}$/.test(pattern)
+    ? undefined
+    : `is not a pattern: use ${WRITTEN_WITH}, and for a URI what URIs are made of; "*" for what has to be percent-encoded`;
 }

@@ -15,7 +15,20 @@ import type {
   SettingsConfig,
 } from './document.ts';
 import { REDACTED } from './document.ts';
-import { checked, date, description, duration, origin, patterns, role, secret, size, strict, url } from './fields.ts';
+import {
+  checked,
+  date,
+  description,
+  duration,
+  origin,
+  patterns,
+  role,
+  secret,
+  size,
+  strict,
+  uriPatterns,
+  url,
+} from './fields.ts';
 import { NOT_YET } from './keys.ts';
 import { connectionNameFault, namespaceNameFault, patternFault, plainNameFault } from './names.ts';
 
@@ -57,10 +70,10 @@ const personaShape = {
     .max(1_000_000)
     .default(0)
     .describe('Of several personas that fit, the highest priority wins.'),
-  tools: strict({ allow: patterns.default([]), deny: patterns.default([]) })
+  tools: strict({ allow: uriPatterns.default([]), deny: uriPatterns.default([]) })
     .default({ allow: [], deny: [] })
     .describe(
-      'Patterns over tool names as clients see them (connection__tool). Deny wins; what is not allowed is denied.',
+      'Patterns over names as clients see them (connection__tool), and over connection__URI. Deny wins; what is not allowed is denied.',
     ),
   connections: strict({ allow: patterns.default(['*']), deny: patterns.default([]) })
     .default({ allow: ['*'], deny: [] })

@@ -329,7 +329,7 @@ const BAD: [string, string, string[]][] = [
     'a pattern that is a regular expression',
     'personas: { a: { roles: [a], tools: { allow: ["a[bc]"] } } }',
     [
-      '1:47: personas.a.tools.allow[0]: "a[bc]" is not a pattern: use letters, digits, "_", "-", ".", with "*" for any run of characters and "?" for one',
+      '1:47: personas.a.tools.allow[0]: "a[bc]" is not a pattern: use letters, digits, "_", "-", ".", "/", with "*" for any run of characters and "?" for one',
     ],
   ],
   [
@@ -394,6 +394,19 @@ for (const [what, text, expected] of BAD) {
     );
   });
 }
+
+t.test('patterns over URIs hold what URIs hold, and nothing else', async (t) => {
+  const problems = (pattern: string): string[] =>
+    problemsOf(`personas: { a: { roles: [a], tools: { deny: [${JSON.stringify(pattern)}] } } }`);
+  for (const pattern of ['notes__file:///a/~b;c/*?x=1#f', "x__ui://u@[::1]:80/{id}/a'(b)!$&+,=%20", 'get/forecast*']) {
+    t.same(problems(pattern), [], pattern);
+  }
+  for (const end of ['a b', '\u0000', '\u007f', 'ä', '\\', '<', '|', 'a'.repeat(1000)]) {
+    t.match(problems(`notes__file:///${end}`), [/is not a pattern: .*percent-encoded/], JSON.stringify(end));
+  }
+  const connections = 'personas: { a: { roles: [a], connections: { deny: ["a:b"] } } }';
+  t.match(problemsOf(connections), [/is not a pattern/], 'connections have names');
+});
 
 t.test('neither a self-referential alias nor a bomb of aliases hangs the parser', async (t) => {
   t.ok(problemsOf('x: &a [*a, *a]').length > 0);

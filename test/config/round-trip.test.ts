@@ -76,6 +76,11 @@ const connection: fc.Arbitrary<ConnectionConfig> = fc.record(
   },
   { requiredKeys: ['enabled', 'url', 'auth', 'headers', 'forward', 'session', 'timeoutMs', 'refreshMs', 'limits'] },
 );
+const uriPattern = fc.stringMatching(/^[a-z]{1,9}__[a-z*]{1,5}:[A-Za-z0-9._~:/?#[\]@!$&'()*+,;=%{}-]{1,30}$/);
+const uriAllowDeny = fc.record({
+  allow: fc.array(uriPattern, { maxLength: 3 }),
+  deny: fc.array(pattern, { maxLength: 3 }),
+});
 const allowDeny = fc.record({ allow: fc.array(pattern, { maxLength: 3 }), deny: fc.array(pattern, { maxLength: 3 }) });
 const mode = fc.constantFrom('none' as const, 'digest' as const, 'redacted' as const, 'full' as const);
 const document: fc.Arbitrary<ConfigDocument> = fc.record(
@@ -120,7 +125,7 @@ const document: fc.Arbitrary<ConfigDocument> = fc.record(
           roles: fc.array(oneWord, { maxLength: 3 }),
           subjects: fc.array(oneWord, { maxLength: 2 }),
           priority: fc.integer({ min: -5, max: 5 }),
-          tools: allowDeny,
+          tools: uriAllowDeny,
           connections: allowDeny,
           description: text,
         },
