@@ -30,6 +30,7 @@ interface UpFlags {
   readonly config?: string;
   readonly mcpConfig?: string;
   readonly workers: number;
+  readonly relays: number;
   readonly envoyConcurrency?: number;
 }
 
@@ -49,6 +50,7 @@ function up(program: Command): void {
     .addOption(
       twin('--workers <number>', 'processor processes').argParser(wholeNumber(1, 64)).default(defaultWorkers()),
     )
+    .addOption(twin('--relays <number>', 'relay processes').argParser(wholeNumber(1, 64)).default(1))
     .addOption(
       twin('--envoy-concurrency <number>', "Envoy's worker threads (default: as many as processors)").argParser(
         wholeNumber(1, 64),

@@ -12,6 +12,8 @@ export interface UpOptions {
   readonly mcpConfig?: string | undefined;
   /** Processor processes. */
   readonly workers: number;
+  /** Relay processes. */
+  readonly relays: number;
   /**
    * Envoy's worker threads; by default as many as processors. A call costs Envoy and a processor about the same
    * CPU time, so neither waits for the other.

@@ -37,6 +37,7 @@ export interface EnvoyRun {
   readonly runtimeDir: string;
   readonly sockets: Sockets;
   readonly workers: number;
+  readonly relays: number;
   readonly concurrency: number;
   readonly logLevel: string;
 }
@@ -47,8 +48,8 @@ export interface EnvoyRun {
  */
 export function prepareEnvoy(run: EnvoyRun): { command: string; args: string[] } {
   const file = join(run.runtimeDir, 'envoy.json');
-  const { sockets, workers, concurrency } = run;
-  const bootstrap = envoyBootstrap({ sockets, workers, nodeId: 'sallyport' });
+  const { sockets, workers, relays, concurrency } = run;
+  const bootstrap = envoyBootstrap({ sockets, workers, relays, nodeId: 'sallyport' });
   writeFileSync(file, `${JSON.stringify(bootstrap, null, 2)}\n`, { mode: 0o600 });
   const args = ['--config-path', file, '--concurrency', String(concurrency), '--disable-hot-restart'];
   return { command: run.path, args: [...args, '--drain-time-s', '1', '--log-level', run.logLevel] };

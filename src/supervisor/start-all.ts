@@ -34,7 +34,7 @@ const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 
 /**
  * Starts everything in the order in which it is needed: the database, the control plane (which migrates it and makes
- * the first revision), then processors, the relay and Envoy. Done when the MCP listener answers.
+ * the first revision), then processors, relays and Envoy. Done when the MCP listener answers.
  */
 export async function startAll(context: StartContext): Promise<{ report: UpReport; adminToken: string | undefined }> {
   const { options, deployment, progress } = context;
@@ -56,15 +56,15 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
   await Promise.all([controlPlane.child.ready, demo?.ready]);
   stopIfTold(deployment);
 
-  progress(
-    `starting Envoy, the relay and ${options.workers === 1 ? 'the processor' : `${options.workers} processors`}`,
-  );
-  const processors = Array.from({ length: options.workers }, (_, index) =>
-    addRole(context, `processor-${index}`, processorArgs(context, index), childEnv),
-  );
-  const relay = addRole(context, 'relay-0', relayArgs(context, 0), childEnv);
+  progress(`starting Envoy, ${counted(options.relays, 'relay')} and ${counted(options.workers, 'processor')}`);
+  const all = (role: 'processor' | 'relay', count: number): Child[] =>
+    Array.from({ length: count }, (_, index) =>
+      addRole(context, `${role}-${index}`, workerArgs(context, role, index), childEnv),
+    );
+  const processors = all('processor', options.workers);
+  const relays = all('relay', options.relays);
   const envoy = addEnvoy(context, envoyPath);
-  const workers = [...processors, relay];
+  const workers = [...processors, ...relays];
   const serving = Promise.all([controlPlane.listening, ...workers.map(({ ready }) => ready)]);
   await waitForAll(
     context,
@@ -90,8 +90,10 @@ export async function startAll(context: StartContext): Promise<{ report: UpRepor
 async function chooseAll(
   options: UpOptions,
 ): Promise<{ port: number; adminPort: number; demoPort: number | undefined }> {
-  if (!Number.isInteger(options.workers) || options.workers < 1 || options.workers > 64) {
-    throw new StartError(`--workers must be a whole number from 1 to 64, not ${options.workers}.`);
+  for (const flag of ['workers', 'relays'] as const) {
+    const count = options[flag];
+    if (Number.isInteger(count) && count >= 1 && count <= 64) continue;
+    throw new StartError(`--${flag} must be a whole number from 1 to 64, not ${count}.`);
   }
   const wanted = [
     { host: options.host, port: options.port, flag: '--port' },
@@ -143,13 +145,11 @@ function controlPlaneArgs(
   return args;
 }
 
-function processorArgs({ runtimeDir, options }: StartContext, index: number): string[] {
-  return ['processor', '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
+function workerArgs({ runtimeDir, options }: StartContext, role: 'processor' | 'relay', index: number): string[] {
+  return [role, '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
 }
 
-function relayArgs({ runtimeDir, options }: StartContext, index: number): string[] {
-  return ['relay', '--runtime-dir', runtimeDir, '--index', String(index), '--mcp-host', options.host];
-}
+const counted = (count: number, what: string): string => (count === 1 ? `the ${what}` : `${count} ${what}s`);
 
 /** The control plane, and what it has said so far. */
 interface WatchedControlPlane {
@@ -197,9 +197,9 @@ function addRole(
 }
 
 function addEnvoy({ options, runtimeDir, sockets, deployment }: StartContext, path: string): Child {
-  const { workers, envoyConcurrency: concurrency = workers } = options;
+  const { workers, relays, envoyConcurrency: concurrency = workers } = options;
   const logLevel = process.env.SALLYPORT_ENVOY_LOG_LEVEL || 'warning';
-  const command = prepareEnvoy({ path, runtimeDir, sockets, workers, concurrency, logLevel });
+  const command = prepareEnvoy({ path, runtimeDir, sockets, workers, relays, concurrency, logLevel });
   return deployment.add({ name: 'envoy', start: () => startEnvoy(command) });
 }
 
@@ -226,7 +226,7 @@ async function answers(context: StartContext, port: number, tls: boolean): Promi
   const host = reachableHost(options.host);
   const isServing = async (): Promise<boolean> =>
     (await healthyMembers(sockets.envoyAdmin, PROCESSOR_CLUSTER)) >= options.workers &&
-    (await healthyMembers(sockets.envoyAdmin, RELAY_CLUSTER)) >= 1 &&
+    (await healthyMembers(sockets.envoyAdmin, RELAY_CLUSTER)) >= options.relays &&
     listenerAnswers({ host, port, tls });
   while (!(await isServing())) {
     stopIfTold(deployment);

@@ -5,6 +5,8 @@ export interface BootstrapInput {
   readonly sockets: Sockets;
   /** Processor workers; one endpoint each in both of their clusters. */
   readonly workers: number;
+  /** One endpoint each in theirs. */
+  readonly relays: number;
   /** Envoy's name at the control plane; one a replica. */
   readonly nodeId: string;
 }
@@ -14,8 +16,9 @@ export interface BootstrapInput {
  * listen. Everything else (listeners, routes, upstream clusters, certificates) comes from the control plane, and
  * Envoy serves nothing until that has arrived.
  */
-export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): object {
-  const indexes = Array.from({ length: workers }, (_, index) => index);
+export function envoyBootstrap({ sockets, workers, relays, nodeId }: BootstrapInput): object {
+  const each = (count: number, socket: (index: number) => string): string[] =>
+    Array.from({ length: count }, (_, index) => socket(index));
   return {
     node: { id: nodeId, cluster: 'sallyport' },
     admin: { address: { pipe: { path: sockets.envoyAdmin, mode: 0o600 } } },
@@ -64,9 +67,9 @@ export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): ob
     static_resources: {
       clusters: [
         { ...cluster('sallyport_xds', [sockets.xds]), ...overHttp2 },
-        { ...cluster(PROCESSOR_CLUSTER, indexes.map(sockets.processor)), ...overHttp2, ...watched },
-        { ...cluster(EDGE_CLUSTER, indexes.map(sockets.edge)), ...overHttp1, ...watched },
-        { ...cluster(RELAY_CLUSTER, [sockets.relay(0)]), ...streamsOverHttp2, ...checked },
+        { ...cluster(PROCESSOR_CLUSTER, each(workers, sockets.processor)), ...overHttp2, ...watched },
+        { ...cluster(EDGE_CLUSTER, each(workers, sockets.edge)), ...overHttp1, ...watched },
+        { ...cluster(RELAY_CLUSTER, each(relays, sockets.relay)), ...streamsOverHttp2, ...checked },
       ],
     },
   };
@@ -76,7 +79,7 @@ export function envoyBootstrap({ sockets, workers, nodeId }: BootstrapInput): ob
 export const PROCESSOR_CLUSTER = 'sallyport_processor';
 /** Plain HTTP of the processor workers. */
 export const EDGE_CLUSTER = 'sallyport_edge';
-/** HTTP/2 of the relay. */
+/** HTTP/2 of the relays. */
 export const RELAY_CLUSTER = 'sallyport_relay';
 
 const cluster = (name: string, paths: readonly string[]) => ({

@@ -104,7 +104,7 @@ t.test('the Helm chart', { skip: helm.path === undefined ? helm.why : false }, a
     const runtimeDir = flag(containers[4] as Container, '--runtime-dir') ?? '';
     const sockets = socketsIn(runtimeDir);
     const bootstrap = JSON.parse(only(manifests, 'ConfigMap').data?.['bootstrap.json'] ?? '');
-    const ours = envoyBootstrap({ sockets, workers: 2, nodeId: bootstrap.node.id });
+    const ours = envoyBootstrap({ sockets, workers: 2, relays: 1, nodeId: bootstrap.node.id });
     t.strictSame(
       bootstrap,
       JSON.parse(JSON.stringify(ours)),

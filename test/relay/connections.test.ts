@@ -14,7 +14,7 @@ import { eventually } from '../support/eventually.ts';
 
 /** How many requests Envoy puts on one connection to the relay. */
 function requestsPerConnection(): number {
-  const text = JSON.stringify(envoyBootstrap({ sockets: socketsIn('/r'), workers: 1, nodeId: 'x' }));
+  const text = JSON.stringify(envoyBootstrap({ sockets: socketsIn('/r'), workers: 1, relays: 1, nodeId: 'x' }));
   return Number(/"max_requests_per_connection":(\d+)/.exec(text)?.[1]);
 }
 

@@ -11,7 +11,7 @@ import { envoyPath } from './envoy.ts';
 const published = join(packageRoot, 'envoy', 'bootstrap.json');
 
 t.test('envoy/bootstrap.json is what the product itself would write', (t) => {
-  const ours = envoyBootstrap({ sockets: socketsIn('/run/sallyport'), workers: 1, nodeId: 'sallyport' });
+  const ours = envoyBootstrap({ sockets: socketsIn('/run/sallyport'), workers: 1, relays: 1, nodeId: 'sallyport' });
   t.same(JSON.parse(readFileSync(published, 'utf8')), JSON.parse(JSON.stringify(ours)));
   t.end();
 });
@@ -20,7 +20,7 @@ t.test('Envoy accepts it, for any number of workers', (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'sp-boot-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const three = join(directory, 'three.json');
-  const bootstrap = envoyBootstrap({ sockets: socketsIn(directory), workers: 3, nodeId: 'x' });
+  const bootstrap = envoyBootstrap({ sockets: socketsIn(directory), workers: 3, relays: 2, nodeId: 'x' });
   writeFileSync(three, JSON.stringify(bootstrap));
   for (const file of [published, three]) {
     const output = execFileSync(envoyPath(), ['--mode', 'validate', '-c', file, '--disable-hot-restart'], {
@@ -33,7 +33,7 @@ t.test('Envoy accepts it, for any number of workers', (t) => {
 });
 
 t.test('its clusters have one endpoint a worker', (t) => {
-  const { static_resources } = envoyBootstrap({ sockets: socketsIn('/r'), workers: 2, nodeId: 'x' }) as {
+  const { static_resources } = envoyBootstrap({ sockets: socketsIn('/r'), workers: 2, relays: 1, nodeId: 'x' }) as {
     static_resources: { clusters: { name: string; load_assignment: { endpoints: [{ lb_endpoints: unknown[] }] } }[] };
   };
   const counts = static_resources.clusters.map(({ name, load_assignment }) => [

@@ -45,7 +45,7 @@ export async function startEnvoy({ workers = 1 }: { workers?: number } = {}): Pr
   const sockets = socketsIn(directory);
   let ads = await startAds({ socketPath: sockets.xds, log: quiet });
   const config = join(directory, 'bootstrap.json');
-  writeFileSync(config, JSON.stringify(envoyBootstrap({ sockets, workers, nodeId: 'test' })));
+  writeFileSync(config, JSON.stringify(envoyBootstrap({ sockets, workers, relays: 1, nodeId: 'test' })));
   let log = '';
   const start = () => {
     const flags = ['-c', config, '--concurrency', '1', '--disable-hot-restart', '-l', 'warn'];
