@@ -1,5 +1,15 @@
 /** Values that MCP mirrors from a body into headers (MCP 2026-07-28, Streamable HTTP, "Value Encoding"). */
 
+/** Which member of `params` `Mcp-Name` mirrors, by method; tasks by the tasks extension (SEP-2663). */
+export const NAMED_BY: ReadonlyMap<string, 'name' | 'uri' | 'taskId'> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['tasks/get', 'taskId'],
+  ['tasks/update', 'taskId'],
+  ['tasks/cancel', 'taskId'],
+]);
+
 const PREFIX = '=?base64?';
 const SUFFIX = '?=';
 /** Longer values are refused before they are decoded. Characters. */

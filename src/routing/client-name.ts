@@ -4,3 +4,11 @@ export function clientName(clientInfo: string): string {
   const text = [name, version].filter((part): part is string => typeof part === 'string').join('/');
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);
 }
+
+/** The other way round: what an upstream is told of its client. */
+export function clientInfo(clientName: string): { name: string; version: string } {
+  const slash = clientName.lastIndexOf('/');
+  return slash < 0
+    ? { name: clientName, version: '' }
+    : { name: clientName.slice(0, slash), version: clientName.slice(slash + 1) };
+}

@@ -3,7 +3,7 @@ import { type Exchange, refuse, type StepResult } from '../exchange/exchange.ts'
 import { problems } from '../exchange/problem.ts';
 import { clientCapabilities, NO_CAPABILITIES } from '../mcp/capabilities.ts';
 import type { Envelope } from '../mcp/envelope.ts';
-import { decodeHeaderValue } from '../mcp/header-value.ts';
+import { decodeHeaderValue, NAMED_BY } from '../mcp/header-value.ts';
 import { LATEST_MODERN, META, MODERN_VERSIONS } from '../mcp/revision.ts';
 import { LOG_LEVELS } from '../translate/log-level.ts';
 import { clientName } from './client-name.ts';
@@ -66,18 +66,8 @@ function checkMethod({ head }: Exchange, { method }: Envelope): StepResult {
   return header === method ? undefined : mismatch(`Mcp-Method is ${shown(header)}, the body says ${shown(method)}`);
 }
 
-/** What `Mcp-Name` mirrors, by method; tasks by the tasks extension (SEP-2663). */
-const NAMED: Readonly<Record<string, 'name' | 'uri' | 'taskId'>> = {
-  'tools/call': 'name',
-  'prompts/get': 'name',
-  'resources/read': 'uri',
-  'tasks/get': 'taskId',
-  'tasks/update': 'taskId',
-  'tasks/cancel': 'taskId',
-};
-
 function checkName({ head }: Exchange, envelope: Envelope): StepResult {
-  const source = NAMED[envelope.method];
+  const source = NAMED_BY.get(envelope.method);
   if (source === undefined) return undefined;
   const expected = envelope[source];
   const header = head.header('mcp-name');

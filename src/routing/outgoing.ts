@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Exchange, SessionOwner, UpstreamCall, UpstreamSession } from '../exchange/exchange.ts';
 import type { Envelope } from '../mcp/envelope.ts';
-import { encodeHeaderValue } from '../mcp/header-value.ts';
+import { encodeHeaderValue, NAMED_BY } from '../mcp/header-value.ts';
 import { removeMembers, replaceMembers } from '../mcp/object-edit.ts';
 import { LATEST_MODERN, META } from '../mcp/revision.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
+import { clientInfo } from './client-name.ts';
 import { paramHeaderValues } from './param-headers.ts';
 
 export interface OutgoingOptions {
@@ -113,13 +114,11 @@ export function upstreamHeaders(
   return headers;
 }
 
-const NAMED = new Set(['tools/call', 'prompts/get', 'resources/read', 'tasks/get', 'tasks/update', 'tasks/cancel']);
-
 /** What a modern request repeats in headers, made from its body whatever the client sent. */
 function mirrored({ envelope, target, head }: Exchange): (readonly [string, string])[] {
   if (envelope === undefined || envelope.kind !== 'request') return [];
   const headers: (readonly [string, string])[] = [['mcp-method', envelope.method]];
-  if (target !== undefined && NAMED.has(envelope.method)) {
+  if (target !== undefined && NAMED_BY.has(envelope.method)) {
     headers.push(['mcp-name', encodeHeaderValue(target.upstreamName)]);
   }
   const known = paramHeaderValues(target?.item, envelope);
@@ -130,13 +129,6 @@ function mirrored({ envelope, target, head }: Exchange): (readonly [string, stri
     if (name.startsWith('mcp-param-') && !known.has(name) && value !== undefined) headers.push([name, value]);
   }
   return headers;
-}
-
-function clientInfo(clientName: string): { name: string; version: string } {
-  const slash = clientName.lastIndexOf('/');
-  return slash < 0
-    ? { name: clientName, version: '' }
-    : { name: clientName.slice(0, slash), version: clientName.slice(slash + 1) };
 }
 
 const process8 = randomBytes(6).toString('base64url');

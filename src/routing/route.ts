@@ -2,13 +2,13 @@
 import type { World } from '../data-plane/world.ts';
 import { EgressError } from '../egress/egress.ts';
 import { UpstreamError } from '../egress/upstream-client.ts';
-import { type Exchange, refuse, type Step, type StepResult, type UpstreamSession } from '../exchange/exchange.ts';
+import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
 import { ownerOf } from '../sessions/owner.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import { byRelay, isOutOfReach, outOfReach } from './by-relay.ts';
-import { outgoing } from './outgoing.ts';
+import { type OutgoingOptions, outgoing } from './outgoing.ts';
 import { relayCall, relayWork } from './to-relay.ts';
 
 export const route: Step<World> = {
@@ -44,17 +44,21 @@ export const route: Step<World> = {
 export function direct(exchange: Exchange, connection: Connection, world: World): StepResult | Promise<StepResult> {
   const { client, principal, session } = exchange;
   if (client === undefined || principal === undefined) throw new Error('route before its client is known');
-  const owner = ownerOf(connection, client, session, principal, exchange.at);
-  const era = eraTowards(connection, client.era);
-  const acquired = era === 'modern' ? undefined : world.upstreamSessions.acquire(connection, owner);
-  const logLevel = session === undefined ? undefined : logLevelFor(connection, session.id, world);
-  const send = (upstream: UpstreamSession | undefined, level: string | undefined): undefined => {
-    const call = outgoing(exchange, connection, { session: upstream, owner, logLevel: level });
-    exchange.upstream = byRelay(call, connection, world);
+  const send = (options: OutgoingOptions): undefined => {
+    exchange.upstream = byRelay(outgoing(exchange, connection, options), connection, world);
   };
-  if (!(acquired instanceof Promise) && !(logLevel instanceof Promise)) return send(acquired, logLevel);
-  return Promise.all([acquired, logLevel]).then(
-    ([upstream, level]) => send(upstream, level),
+  // A modern upstream has no sessions, so there is nobody to work one out for.
+  if (eraTowards(connection, client.era) === 'modern') {
+    const logLevel = session === undefined ? undefined : logLevelFor(connection, session.id, world);
+    const told = (level: string | undefined): undefined =>
+      send({ session: undefined, owner: undefined, logLevel: level });
+    return logLevel instanceof Promise ? logLevel.then(told) : told(logLevel);
+  }
+  const owner = ownerOf(connection, client, session, principal, exchange.at);
+  const acquired = world.upstreamSessions.acquire(connection, owner);
+  if (!(acquired instanceof Promise)) return send({ session: acquired, owner });
+  return acquired.then(
+    (upstream) => send({ session: upstream, owner }),
     (error: unknown) => refuse(upstreamProblem(connection, error)),
   );
 }

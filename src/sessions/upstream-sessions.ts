@@ -10,6 +10,7 @@ import type { Egress } from '../egress/egress.ts';
 import { endSession } from '../egress/session.ts';
 import { openSession } from '../egress/upstream-client.ts';
 import type { SessionOwner, UpstreamSession } from '../exchange/exchange.ts';
+import { clientInfo } from '../routing/client-name.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { FollowWaits } from './follow-waits.ts';
@@ -170,13 +171,5 @@ export function createUpstreamSessions(options: {
 /** Separated by spaces: none of the parts can hold one. */
 const keyOf = (connection: Connection, { key }: SessionOwner): string =>
   `${key} ${connection.id} ${connection.injection.credentialId ?? ''}`;
-
-/** `name/version`, as the client gave it. */
-function clientInfo(clientName: string): { name: string; version: string } {
-  const slash = clientName.lastIndexOf('/');
-  return slash < 0
-    ? { name: clientName, version: '' }
-    : { name: clientName.slice(0, slash), version: clientName.slice(slash + 1) };
-}
 
 const contextOf = (connectionId: string): string => `upstream-session ${connectionId}`;
