@@ -1,9 +1,9 @@
 /** Step: what the gateway answers by itself, from the view: no upstream is contacted, nothing is serialised twice. */
 import type { World } from '../data-plane/world.ts';
-import { answerJson, type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
-import { idText } from '../mcp/envelope.ts';
 import type { Era } from '../mcp/revision.ts';
+import { emptyResult } from './empty-result.ts';
 import { discover, initialize } from './greeting.ts';
 import { list } from './lists.ts';
 
@@ -16,7 +16,7 @@ const pass: Handler = () => undefined;
 const METHODS: ReadonlyMap<string, { readonly eras: 'both' | Era; readonly handle: Handler }> = new Map(
   Object.entries({
     initialize: { eras: 'legacy', handle: initialize },
-    ping: { eras: 'legacy', handle: ping },
+    ping: { eras: 'legacy', handle: emptyResult },
     'server/discover': { eras: 'modern', handle: discover },
     'tools/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'tools', world) },
     'prompts/list': { eras: 'both', handle: (exchange, world) => list(exchange, 'prompts', world) },
@@ -52,7 +52,3 @@ export const answerAtEdge: Step<World> = {
     return method.handle(exchange, world);
   },
 };
-
-function ping({ envelope }: Exchange): StepResult {
-  return answerJson([Buffer.from(`{"jsonrpc":"2.0","id":${idText(envelope)},"result":{}}`)]);
-}

@@ -3,10 +3,8 @@
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Judgement, readJudgement } from '../exchange/judgement.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
-import { idText } from '../mcp/envelope.ts';
 import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
-import { parseResponse } from '../mcp/response.ts';
-import { type Repeated, repeatCall } from '../routing/repeat.ts';
+import { type Repeated, repeatCall, speaksOfSession } from '../routing/repeat.ts';
 import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
@@ -330,10 +328,7 @@ export class ResponseSide {
 
   /** A 400 that speaks of the session: the call did not run. Any other 400 is about the call, and is its answer. */
   private isLostSession(body: Buffer): boolean {
-    if (!this.maybeLost) return false;
-    const text = body.toString('utf8', 0, 4096);
-    const error = parseResponse(body);
-    return /session/i.test(text) || (error?.kind === 'error' && idText(error) === 'null');
+    return this.maybeLost && speaksOfSession(body);
   }
 
   private async repeatInstead(send: (bytes: Buffer, status: number) => void): Promise<void> {

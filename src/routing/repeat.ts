@@ -6,11 +6,22 @@ import { post } from '../egress/post.ts';
 import { UpstreamError } from '../egress/upstream-client.ts';
 import type { Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
+import { idText } from '../mcp/envelope.ts';
+import { parseResponse } from '../mcp/response.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import { upstreamHeaders } from './outgoing.ts';
 import { upstreamProblem } from './route.ts';
 
 const MAX_ANSWER_BYTES = 16 << 20;
+
+/**
+ * Whether what an upstream said under HTTP 400 is about the session and not the call, which then did not run. Many servers
+ * answer a lost session so, where 404 is asked for (MCP 2025-11-25 transports, "Session Management").
+ */
+export function speaksOfSession(body: Buffer): boolean {
+  const error = parseResponse(body);
+  return /session/i.test(body.toString('utf8', 0, 4096)) || (error?.kind === 'error' && idText(error) === 'null');
+}
 
 export type Repeated =
   | { readonly status: number; readonly body: Buffer }

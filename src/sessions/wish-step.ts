@@ -1,9 +1,9 @@
 /** Steps: what a legacy session asks for once and for all: its log level, and the resources it wants to hear of. */
+import { emptyResult } from '../answers/empty-result.ts';
 import type { World } from '../data-plane/world.ts';
 import { tell } from '../egress/tell.ts';
-import { type Answer, answerJson, type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
+import { type Exchange, refuse, type Step, type StepResult } from '../exchange/exchange.ts';
 import { problems } from '../exchange/problem.ts';
-import { idText } from '../mcp/envelope.ts';
 import { forEachUpstream } from '../routing/client-message.ts';
 import { eraTowards } from '../snapshot/era.ts';
 import { LOG_LEVELS } from '../translate/log-level.ts';
@@ -40,7 +40,7 @@ async function setLevel(exchange: Exchange, world: World): Promise<StepResult> {
       ? Promise.resolve()
       : tell(world.egress, connection, upstream, setLevelMessage(level), signal),
   );
-  return empty(exchange);
+  return emptyResult(exchange);
 }
 
 /** Kept for whichever upstream session comes after this one; a modern upstream is asked by the relay, on a stream. */
@@ -54,8 +54,5 @@ async function subscription(exchange: Exchange, world: World): Promise<StepResul
   } else {
     await sessionStore.unsubscribe(session.id, connection.id, target.upstreamName);
   }
-  return eraTowards(connection, 'legacy') === 'modern' ? empty(exchange) : undefined;
+  return eraTowards(connection, 'legacy') === 'modern' ? emptyResult(exchange) : undefined;
 }
-
-const empty = ({ envelope }: Exchange): Answer =>
-  answerJson([Buffer.from(`{"jsonrpc":"2.0","id":${idText(envelope)},"result":{}}`)]);

@@ -12,6 +12,7 @@ import type { Era } from '../../src/mcp/revision.ts';
 import { createSessionIds } from '../../src/sessions/session-id.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 import type { Catalog, CatalogItem } from '../../src/snapshot/snapshot.ts';
+import { connectionConfig } from '../support/connection.ts';
 
 const vault = createVault(randomBytes(32).toString('hex'));
 const world = { vault, version: '9.9.9', relay: true, sessionIds: createSessionIds(vault, Date.now) } as World;
@@ -56,17 +57,7 @@ const CRM = ready({
   capabilities: { tools: {}, logging: {}, tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } },
 });
 
-const config = {
-  enabled: true,
-  url: 'http://127.0.0.1:1/mcp',
-  auth: { type: 'none' },
-  headers: {},
-  forward: [],
-  session: 'auto',
-  timeoutMs: 30_000,
-  refreshMs: 60_000,
-  limits: {},
-} as const;
+const config = connectionConfig('http://127.0.0.1:1/mcp');
 
 function snapshotOf(catalogs: Record<string, Catalog>) {
   const lists = { allow: ['*'], deny: ['notes__file:///secret'] };

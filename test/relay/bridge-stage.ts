@@ -9,6 +9,7 @@ import type { ParkedCallsOptions } from '../../src/relay/bridge/parked-calls.ts'
 import { sealTicket, TICKET_HEADER, type Ticket } from '../../src/relay/ticket.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 import type { CatalogItem } from '../../src/snapshot/snapshot.ts';
+import { connectionConfig } from '../support/connection.ts';
 import { type Stage, stage } from '../support/conversation.ts';
 import { frontDoor, type SmallRelay, smallRelay } from './small-relay.ts';
 
@@ -215,17 +216,7 @@ const item = (name: string): CatalogItem => ({ name, definition: JSON.stringify(
 
 /** One connection, `up`, whose names its clients know as they are. */
 function snapshotOf({ url, era, timeoutMs = 5000, hasSessions = era === 'legacy', session = 'auto' }: UpstreamOptions) {
-  const config = {
-    enabled: true,
-    url,
-    auth: { type: 'none' as const },
-    headers: {},
-    forward: [],
-    session,
-    timeoutMs,
-    refreshMs: 60_000,
-    limits: {},
-  };
+  const config = connectionConfig(url, { session, timeoutMs });
   return compileSnapshot({
     revision: 1,
     document: {

@@ -1,22 +1,10 @@
 import t from 'tap';
-import type { ConnectionConfig } from '../../src/config/document.ts';
 import { DEFAULT_SETTINGS } from '../../src/config/schema.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 import type { Catalog, CatalogItem } from '../../src/snapshot/snapshot.ts';
 import { viewOf } from '../../src/snapshot/view.ts';
 import { MAX_WIRE_NAME, wireNames } from '../../src/snapshot/wire-names.ts';
-
-const connection = (url: string): ConnectionConfig => ({
-  enabled: true,
-  url,
-  auth: { type: 'none' },
-  headers: {},
-  forward: [],
-  session: 'auto',
-  timeoutMs: 30_000,
-  refreshMs: 60_000,
-  limits: {},
-});
+import { connectionConfig } from '../support/connection.ts';
 
 const tool = (name: string, extra = ''): CatalogItem => ({
   name,
@@ -45,12 +33,12 @@ function snapshot(
         {
           id: 'default',
           connections: [
-            { id: '1', name: 'b', config: connection('http://127.0.0.1:1/mcp?v=1'), credentialId: null },
-            { id: '2', name: 'a', config: connection('https://u.example/mcp'), credentialId: null },
+            { id: '1', name: 'b', config: connectionConfig('http://127.0.0.1:1/mcp?v=1'), credentialId: null },
+            { id: '2', name: 'a', config: connectionConfig('https://u.example/mcp'), credentialId: null },
             {
               id: '3',
               name: 'off',
-              config: { ...connection('http://127.0.0.1:3/'), enabled: false },
+              config: { ...connectionConfig('http://127.0.0.1:3/'), enabled: false },
               credentialId: null,
             },
           ],

@@ -23,6 +23,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { createMeters } from '../../src/telemetry/meters.ts';
 import type { HeaderMutation, ProcessingRequest, ProcessingResponse } from '../../src/wire.ts';
 import { extProcService } from '../../src/wire.ts';
+import { connectionConfig } from './connection.ts';
 
 export interface Played {
   /** As a client would see it; undefined when the request was forwarded. */
@@ -96,17 +97,7 @@ export function catalog(
   };
 }
 
-const upstream = (url: string): ConnectionConfig => ({
-  enabled: true,
-  url,
-  auth: { type: 'none' },
-  headers: {},
-  forward: ['x-tenant'],
-  session: 'auto',
-  timeoutMs: 30_000,
-  refreshMs: 60_000,
-  limits: {},
-});
+const upstream = (url: string): ConnectionConfig => connectionConfig(url, { forward: ['x-tenant'] });
 
 export interface StageOptions {
   /** What the two connections offer. */

@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import { eventually } from './eventually.ts';
 import { type Call, type Message, page, type ScriptedUpstream, startScripted } from './scripted-upstream.ts';
 import {
+  CAPABILITIES,
   type Content,
   completionResult,
   echoResult,
@@ -44,14 +45,6 @@ export interface LegacyUpstream extends ScriptedUpstream {
   notify(message: unknown): void;
   readonly streams: Set<Call>;
 }
-
-const CAPABILITIES = {
-  tools: { listChanged: true },
-  prompts: { listChanged: true },
-  resources: { subscribe: true, listChanged: true },
-  completions: {},
-  logging: {},
-};
 
 export async function startLegacy(t: Test, options: LegacyOptions = {}): Promise<LegacyUpstream> {
   const { sessions: hasSessions = true, pageSize = 1000, version = '2025-11-25', sse = false } = options;

@@ -2,6 +2,7 @@
 import type { Test } from 'tap';
 import { type Call, type Message, page, type ScriptedUpstream, startScripted } from './scripted-upstream.ts';
 import {
+  CAPABILITIES,
   type Content,
   completionResult,
   echoResult,
@@ -29,14 +30,6 @@ export interface ModernUpstream extends ScriptedUpstream {
   /** Streams of subscriptions/listen that are open. */
   readonly listeners: Set<Call>;
 }
-
-const CAPABILITIES = {
-  tools: { listChanged: true },
-  prompts: { listChanged: true },
-  resources: { subscribe: true, listChanged: true },
-  completions: {},
-  logging: {},
-};
 
 export async function startModern(t: Test, options: ModernOptions = {}): Promise<ModernUpstream> {
   const { pageSize = 1000, ttlMs = 60_000, cacheScope = 'public' } = options;

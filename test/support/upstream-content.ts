@@ -71,3 +71,12 @@ export function readResult({ resources }: Content, uri: unknown) {
 export const completionResult = ({ ref, argument }: Params) => ({
   completion: { values: [JSON.stringify(ref), JSON.stringify(argument)], total: 2, hasMore: false },
 });
+
+/** Of a server that has all of it, in either era. */
+export const CAPABILITIES = {
+  tools: { listChanged: true },
+  prompts: { listChanged: true },
+  resources: { subscribe: true, listChanged: true },
+  completions: {},
+  logging: {},
+};

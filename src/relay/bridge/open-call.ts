@@ -6,9 +6,9 @@ import { readAll } from '../../egress/post.ts';
 import { UpstreamError } from '../../egress/upstream-client.ts';
 import type { Exchange, UpstreamCall, UpstreamSession } from '../../exchange/exchange.ts';
 import { type Problem, problems } from '../../exchange/problem.ts';
-import { idText } from '../../mcp/envelope.ts';
 import { parseResponse } from '../../mcp/response.ts';
 import { type OutgoingOptions, outgoing, upstreamHeaders } from '../../routing/outgoing.ts';
+import { speaksOfSession } from '../../routing/repeat.ts';
 import { upstreamProblem } from '../../routing/route.ts';
 import { ownerOf } from '../../sessions/owner.ts';
 import { eraTowards } from '../../snapshot/era.ts';
@@ -119,9 +119,7 @@ const isStream = ({ headers, status }: EgressResponse): boolean => status === 20
 function isLostSession({ status, localReply }: EgressResponse, whole: Buffer | undefined): boolean {
   if (localReply !== undefined || whole === undefined) return false;
   if (status === 404) return true;
-  if (status !== 400) return false;
-  const error = parseResponse(whole);
-  return /session/i.test(whole.toString('utf8', 0, 4096)) || (error?.kind === 'error' && idText(error) === 'null');
+  return status === 400 && speaksOfSession(whole);
 }
 
 function problemWith(connection: Connection, response: EgressResponse, whole: Buffer | undefined): Problem | undefined {
