@@ -127,6 +127,138 @@ export interface SettingsConfig {
   readonly maxRequestBytes: number;
 }
 
+/** What every source has besides its own keys. */
+interface AnySource {
+  readonly enabled: boolean;
+  readonly description?: string;
+  /** Requests in flight at most, per process; more wait within their rule's time. */
+  readonly maxConcurrent: number;
+  readonly circuitBreaker: { readonly consecutiveErrors: number; readonly openForMs: number };
+}
+
+/** Where rules get what they add from. */
+export type SourceConfig = TrinoSource | PostgresSource | DataHubSource | HttpSource;
+export type SourceType = SourceConfig['type'];
+
+export interface TrinoSource extends AnySource {
+  readonly type: 'trino';
+  /** http(s) URL of the coordinator. */
+  readonly url: string;
+  readonly user: string;
+  /** HTTP basic authentication; https only. */
+  readonly password?: SecretInput;
+  /** A JWT or OAuth access token; https only. */
+  readonly token?: SecretInput;
+  readonly catalog?: string;
+  readonly schema?: string;
+  /** Trino session properties, `name` or `catalog.name`. */
+  readonly session: Readonly<Record<string, string>>;
+  readonly tls?: { readonly ca?: string; readonly insecure?: boolean };
+}
+
+export interface PostgresSource extends AnySource {
+  readonly type: 'postgres';
+  /** `postgres://user:password@host:port/database?…`: a secret as a whole. */
+  readonly url: SecretInput;
+  readonly tls?: { readonly ca?: string; readonly insecure?: boolean };
+}
+
+export interface DataHubSource extends AnySource {
+  readonly type: 'datahub';
+  /** Of the metadata service (GMS); its GraphQL is at `/api/graphql`. */
+  readonly url: string;
+  readonly token?: SecretInput;
+}
+
+export interface HttpSource extends AnySource {
+  readonly type: 'http';
+  /** Base URL: a rule's path is appended, so no other host and no other prefix can be reached. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, SecretInput>>;
+}
+
+/** A value of the call by its path (`$.args.…`, `$.response.…`, `$.principal.…`, `$.tool.…`, `$.item.…`), or a constant. */
+export type Binding = string | number | boolean | null;
+export type Bindings = Readonly<Record<string, Binding>>;
+
+/** What a rule asks; which of them fits follows from the type of the source that `use` names. */
+export type RuleSource =
+  /** trino, postgres: one SELECT with `:name` where values go. */
+  | { readonly use: string; readonly query: string; readonly bind: Bindings; readonly match?: Match }
+  /** http: `GET /accounts/:id?fields=:fields`; `body` is JSON in which a string `:name` is a value. */
+  | {
+      readonly use: string;
+      readonly request: string;
+      readonly body?: unknown;
+      /** Path into the answer (root: the answer itself) of what becomes rows; default: the answer. */
+      readonly rows?: string;
+      readonly bind: Bindings;
+      readonly match?: Match;
+    }
+  | {
+      readonly use: string;
+      readonly operation: 'entity' | 'search' | 'glossary_term' | 'lineage';
+      readonly bind: Bindings;
+      readonly match?: Match;
+    }
+  /** A tool by its name in the caller's namespace, called as the caller. */
+  | { readonly tool: string; readonly rows?: string; readonly bind: Bindings; readonly match?: Match }
+  /** Ready-made: what the catalogue knows of the tables a call is about; whether what the catalogue names can be queried. */
+  | { readonly use: string; readonly preset: 'table_context' | 'query_context'; readonly bind: Bindings };
+
+/** Of a rule with `forEach`: which column of a row equals which binding of the element. */
+export type Match = Readonly<Record<string, string>>;
+
+/** All that are written must hold. */
+export interface WhenConfig {
+  /** Each path finds something other than null. */
+  readonly exists?: readonly string[];
+  /** Path → constant that it finds. */
+  readonly equals?: Readonly<Record<string, Binding>>;
+  /** Path → regular expression (RE2) that what it finds contains a match of. */
+  readonly matches?: Readonly<Record<string, string>>;
+  /** CEL over `args`, `response`, `principal`, `tool`. */
+  readonly cel?: string;
+}
+
+/** A declarative enrichment rule: when → source → merge. */
+export interface RuleConfig {
+  readonly enabled: boolean;
+  readonly description?: string;
+  /** Connections by name or pattern. */
+  readonly connection: string;
+  /** Tools by the names their upstream gives them; name or pattern. */
+  readonly tool: string;
+  readonly when?: WhenConfig;
+  /** Path of elements of the response (`$.response.orders[*]`) that are each enriched, with one request for all. */
+  readonly forEach?: string;
+  readonly source: RuleSource;
+  readonly merge: {
+    /** Where it goes in the response (or in each element): keys joined by dots. */
+    readonly path: string;
+    readonly onConflict: 'keep' | 'replace' | 'array';
+    /** `auto`: one row becomes an object, several an array. */
+    readonly as: 'auto' | 'object' | 'array';
+    /**
+     * What becomes of the text: `append` adds a readable block; `splice` writes into the JSON of the text itself; `keep`
+     * leaves it. The structured content carries it in every case.
+     */
+    readonly text: 'append' | 'splice' | 'keep';
+  };
+  /** What a session has been told already: sent again (`none`), referred to, or summed up. */
+  readonly repeat: 'none' | 'reference' | 'summary';
+  /** The highest runs first, ties by name; a rule sees what earlier ones added. */
+  readonly priority: number;
+  /** Milliseconds. */
+  readonly timeoutMs: number;
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  /** Milliseconds; 0: every call asks anew. */
+  readonly cacheMs: number;
+  /** More failures than this within that time (milliseconds) switch the rule off until somebody changes it or switches it on. */
+  readonly errorBudget: { readonly failures: number; readonly perMs: number };
+}
+
 /** A whole `sallyport.yaml`. `undefined` sections were not written and are left as they are by `apply`. */
 export interface ConfigDocument {
   readonly settings?: SettingsConfig;
@@ -134,4 +266,7 @@ export interface ConfigDocument {
   readonly namespaces?: Readonly<Record<string, NamespaceConfig>>;
   readonly personas?: Readonly<Record<string, PersonaConfig>>;
   readonly apiKeys?: readonly ApiKeyConfig[];
+  readonly sources?: Readonly<Record<string, SourceConfig>>;
+  /** `enrichment` in the file, a list whose items have a name. */
+  readonly rules?: Readonly<Record<string, RuleConfig>>;
 }

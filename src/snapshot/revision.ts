@@ -1,4 +1,11 @@
-import type { ConnectionConfig, NamespaceConfig, PersonaConfig, SettingsConfig } from '../config/document.ts';
+import type {
+  ConnectionConfig,
+  NamespaceConfig,
+  PersonaConfig,
+  RuleConfig,
+  SettingsConfig,
+  SourceConfig,
+} from '../config/document.ts';
 
 /**
  * What one configuration revision says, as stored in `revisions.document` (JSON, no secret inside) and as every
@@ -14,6 +21,25 @@ export interface TenantRevision {
   readonly connections: readonly ConnectionRevision[];
   readonly namespaces: readonly ({ readonly name: string } & NamespaceConfig)[];
   readonly personas: readonly ({ readonly name: string } & PersonaConfig)[];
+  /** Missing in revisions from before there were any. */
+  readonly sources?: readonly SourceRevision[];
+  readonly rules?: readonly RuleRevision[];
+}
+
+export interface SourceRevision {
+  readonly id: string;
+  readonly name: string;
+  /** Secrets inside are `[REDACTED]`. */
+  readonly config: SourceConfig;
+  /** Row of `credentials` that holds its secrets. */
+  readonly credentialId: string | null;
+}
+
+export interface RuleRevision {
+  readonly id: string;
+  readonly name: string;
+  readonly version: number;
+  readonly config: RuleConfig;
 }
 
 export interface ConnectionRevision {
