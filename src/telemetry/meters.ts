@@ -7,9 +7,15 @@ import { Durations, durationsProducer } from './durations.ts';
 export interface Meters {
   exchange(method: string, verdict: Verdict, connection: string | undefined, durationUs: number): void;
   /** Values read when the metrics are, not kept up to date. */
-  gauge(name: string, description: string, read: () => number): void;
+  gauge(name: string, description: string, read: () => number | readonly Labelled[]): void;
   /** Prometheus text exposition format. */
   text(): Promise<string>;
+}
+
+/** One of several values under one name. */
+export interface Labelled {
+  readonly value: number;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Method names come from clients: only the known ones become a label. */
@@ -71,7 +77,11 @@ export function createMeters(): Meters {
       seriesOf(method, verdict, connection).record(durationUs / 1e6);
     },
     gauge(name, description, read) {
-      meter.createObservableGauge(name, { description }).addCallback((result) => result.observe(read()));
+      meter.createObservableGauge(name, { description }).addCallback((result) => {
+        const values = read();
+        if (typeof values === 'number') result.observe(values);
+        else for (const { value, labels } of values) result.observe(value, labels);
+      });
     },
     async text() {
       const { resourceMetrics } = await reader.collect();

@@ -1,0 +1,152 @@
+/** One source of a process from its first use to its end: in line, through the breaker, to the client. */
+import type { Logger } from '../telemetry/log.ts';
+import { Breaker, type Health } from './breaker.ts';
+import { Queue } from './queue.ts';
+import {
+  type Asked,
+  type Rendered,
+  type SourceAnswer,
+  type SourceClient,
+  type SourceDefinition,
+  SourceError,
+} from './source.ts';
+import type { SourceHealth } from './sources.ts';
+import { within } from './within.ts';
+
+export interface OpenSourceOptions {
+  readonly open: (definition: SourceDefinition) => SourceClient;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly maxWaiting: number;
+  /** Nothing is under way any more. */
+  readonly onIdle: (source: OpenSource) => void;
+}
+
+export class OpenSource {
+  readonly key: string;
+  isClosed = false;
+  /** Questions, and how many of them needed no request of their own. */
+  asked = 0;
+  cached = 0;
+  private failed = 0;
+  private lastError: string | undefined;
+  private underWay = 0;
+  private client: SourceClient | undefined;
+  private readonly definition: SourceDefinition;
+  private readonly options: OpenSourceOptions;
+  private readonly queue: Queue;
+  private readonly breaker: Breaker;
+
+  constructor(definition: SourceDefinition, options: OpenSourceOptions) {
+    const { id, digest, name, config } = definition;
+    this.key = `${id} ${digest}`;
+    this.definition = definition;
+    this.options = options;
+    this.breaker = new Breaker({ ...config.circuitBreaker, now: options.now });
+    this.queue = new Queue({
+      maxConcurrent: config.maxConcurrent,
+      maxWaiting: options.maxWaiting,
+      full: () =>
+        new SourceError(
+          'busy',
+          `the source ${name} is busy: ${config.maxConcurrent} requests are under way and ${options.maxWaiting} wait`,
+        ),
+    });
+  }
+
+  get isIdle(): boolean {
+    return this.underWay === 0;
+  }
+
+  health(): SourceHealth {
+    const { asked, failed, cached, lastError, breaker } = this;
+    const { tenant, name } = this.definition;
+    const state = breaker.isOpen ? 'open' : breaker.isFailing ? 'failing' : asked === 0 ? 'unused' : 'ok';
+    return { tenant, name, state, ...(lastError !== undefined && { lastError }), asked, failed, cached };
+  }
+
+  /** Settles at the latest when `asked.signal` aborts. Rejects with SourceError, or with the signal's reason. */
+  async ask(rendered: Rendered, asked: Asked): Promise<SourceAnswer> {
+    const { now } = this.options;
+    const giveUpAt = now() + asked.timeoutMs;
+    try {
+      this.refuseWhileOpen();
+      this.underWay++;
+      const answer = this.queue.run(asked.signal, () =>
+        this.send(rendered, { ...asked, timeoutMs: Math.max(1, Math.floor(giveUpAt - now())) }),
+      );
+      answer.catch(() => {}).finally(() => this.ended());
+      return await within(asked.signal, answer);
+    } catch (error) {
+      this.failed++;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    const { client } = this;
+    this.client = undefined;
+    await client?.close().catch((error: Error) => {
+      this.options.log.warn({ source: this.definition.name, error: error.message }, 'a source did not close in order');
+    });
+  }
+
+  private ended(): void {
+    this.underWay--;
+    if (this.isIdle) this.options.onIdle(this);
+  }
+
+  /** Its place in the queue is taken until the client has settled, also where the asker has left long ago. */
+  private async send(rendered: Rendered, asked: Asked): Promise<SourceAnswer> {
+    this.refuseWhileOpen();
+    const pass = this.breaker.begin();
+    if (pass === undefined) throw this.closedNow(0);
+    const answer = this.put(rendered, asked);
+    within(asked.signal, answer).then(
+      () => this.breaker.end(pass, 'well'),
+      (error) => {
+        if (error instanceof SourceError) this.lastError = error.message;
+        this.breaker.end(pass, healthBy(error));
+      },
+    );
+    return await answer;
+  }
+
+  private async put(rendered: Rendered, asked: Asked): Promise<SourceAnswer> {
+    try {
+      asked.signal.throwIfAborted();
+      if (this.isClosed) throw new SourceError('unavailable', `the source ${this.definition.name} was just closed`);
+      this.client ??= this.options.open(this.definition);
+      return await this.client.ask(rendered, asked);
+    } catch (error) {
+      if (error instanceof SourceError) throw error;
+      if (asked.signal.aborted) throw asked.signal.reason;
+      // A client says what happened by a SourceError; anything else is a fault of its own, which only the log shows.
+      const { name } = this.definition;
+      this.options.log.error({ source: name, error: (error as Error).stack }, 'a source failed in an unforeseen way');
+      throw new SourceError('bad answer', `the source ${name} failed in an unforeseen way`, { cause: error });
+    }
+  }
+
+  private refuseWhileOpen(): void {
+    const { closedForMs } = this.breaker;
+    if (closedForMs !== undefined) throw this.closedNow(closedForMs);
+  }
+
+  private closedNow(forMs: number): SourceError {
+    const again = forMs === 0 ? 'one request is finding out whether it is well again' : `until ${time(forMs)}`;
+    return new SourceError(
+      'unavailable',
+      `the source ${this.definition.name} is not asked after failing repeatedly: ${again}. The last failure: ${this.lastError ?? 'unknown'}`,
+    );
+  }
+}
+
+const time = (inMs: number): string => new Date(Date.now() + inMs).toISOString().replace(/\.\d+Z$/, 'Z');
+
+/** A source that refuses, or says too much, is there. One who left knows nothing. */
+function healthBy(error: unknown): Health {
+  if (!(error instanceof SourceError) || error.kind === 'busy') return 'nothing';
+  return error.kind === 'refused' || error.kind === 'too large' ? 'well' : 'ill';
+}
