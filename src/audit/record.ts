@@ -1,6 +1,7 @@
 /** What is kept of one exchange, and what is masked. Everything here happens before the row is queued. */
 import { hash, randomUUID } from 'node:crypto';
 import type { AuditConfig, RecordMode } from '../config/document.ts';
+import type { RuleOutcome } from '../enrichment/rule.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Verdict } from '../exchange/problem.ts';
 import { ruleText } from '../policy/decide.ts';
@@ -60,6 +61,8 @@ export interface Outcome {
   readonly bytesOut: number | undefined;
   /** The `result` or `error` value of the upstream's answer, where it was seen whole. */
   readonly result: Buffer | undefined;
+  /** What became of the rules that fit the call. */
+  readonly enrichment: readonly RuleOutcome[] | undefined;
 }
 
 export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
@@ -98,7 +101,7 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
     pattern: decision?.pattern ?? null,
     reason: outcome.reason ?? null,
     findings: null,
-    enrichment: null,
+    enrichment: outcome.enrichment?.length ? JSON.stringify(outcome.enrichment) : null,
     credential_id: exchange.upstream === undefined ? null : (connection?.injection.credentialId ?? null),
     upstream_status: outcome.upstreamStatus ?? null,
     is_error: outcome.isError ?? null,

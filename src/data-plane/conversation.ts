@@ -136,12 +136,18 @@ export class Conversation {
       case 'response_body':
         return this.response?.onBody(message.response_body as { body: Buffer; end_of_stream?: boolean });
       case 'response_trailers':
-        this.response?.onTrailers();
-        this.write(reply.CONTINUE_RESPONSE_TRAILERS, true);
-        return undefined;
+        return this.onResponseTrailers();
       default:
         return undefined;
     }
+  }
+
+  private onResponseTrailers(): Promise<void> | undefined {
+    const pending = this.response?.onTrailers();
+    const goOn = (): void => this.write(reply.CONTINUE_RESPONSE_TRAILERS, true);
+    if (pending !== undefined) return pending.then(goOn);
+    goOn();
+    return undefined;
   }
 
   private onRequestHeaders(message: ProcessingRequest): Promise<void> | undefined {
@@ -281,6 +287,7 @@ export class Conversation {
         httpStatus: ending.httpStatus,
         bytesOut: ending.bytesOut,
         result: ending.result,
+        enrichment: ending.enrichment,
         durationUs,
         upstreamUs:
           this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),

@@ -1,3 +1,4 @@
+import type { RuleOutcome } from '../enrichment/rule.ts';
 import type { Verdict } from '../exchange/problem.ts';
 import type { ProcessingResponse } from '../wire.ts';
 
@@ -14,4 +15,6 @@ export interface Ending {
   readonly bytesOut?: number | undefined;
   /** The `result` or `error` value of the upstream's answer, where it was seen whole. */
   readonly result?: Buffer | undefined;
+  /** What became of the rules that fit the call. */
+  readonly enrichment?: readonly RuleOutcome[] | undefined;
 }

@@ -3,11 +3,12 @@
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Judgement, readJudgement } from '../exchange/judgement.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
-import { EventSplitter, EventTooLarge } from '../mcp/events.ts';
+import { EventSplitter, EventTooLarge, eventData, eventFields, formatEvent } from '../mcp/events.ts';
 import { type Repeated, repeatCall, speaksOfSession } from '../routing/repeat.ts';
 import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
+import { type Enriching, enrichmentOf } from './enriching.ts';
 import { type HeaderMap, isEventStream } from './headers.ts';
 import * as reply from './reply.ts';
 import { Restoration, type Restored } from './restoration.ts';
@@ -57,6 +58,7 @@ export class ResponseSide {
   private bytesOut = 0;
   private events: EventSplitter | undefined;
   private readonly restoration: Restoration | undefined;
+  private readonly enriching: Enriching | undefined;
   private repeating: AbortController | undefined;
   /** How the relay judged what it answers. */
   private judgement: Judgement | undefined;
@@ -68,6 +70,7 @@ export class ResponseSide {
     this.mouth = mouth;
     this.isDuplex = isDuplex;
     this.restoration = exchange === undefined ? undefined : new Restoration(exchange, world);
+    this.enriching = exchange === undefined ? undefined : enrichmentOf(exchange, world);
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */
@@ -78,6 +81,7 @@ export class ResponseSide {
   /** The client is gone: what is still being done for it stops. */
   abandon(): void {
     this.repeating?.abort();
+    this.enriching?.abandon();
     clearTimeout(this.lingering);
   }
 
@@ -152,8 +156,7 @@ export class ResponseSide {
     const isSmall = length <= WHOLE_BYTES;
     if (isEventStream(headers) && this.status < 300) this.mode = 'events';
     // A JSON-RPC error under an error status becomes an answer that clients read: that takes the whole body.
-    else if (this.isDuplex)
-      this.mode = isSmall || this.status >= 400 || this.restoration?.mayEdit === true ? 'held' : 'passing';
+    else if (this.isDuplex) this.mode = isSmall || this.status >= 400 || this.mayEdit ? 'held' : 'passing';
     else this.mode = isSmall || this.status >= 400 ? 'whole' : 'held';
 
     if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
@@ -165,6 +168,10 @@ export class ResponseSide {
     this.mouth.write(reply.continueResponse(headers, view), false);
   }
 
+  private get mayEdit(): boolean {
+    return this.restoration?.mayEdit === true || this.enriching !== undefined;
+  }
+
   onBody({ body, end_of_stream: ended }: { body: Buffer; end_of_stream?: boolean }): Promise<void> | undefined {
     this.bytesOut += body.length;
     const isLast = ended === true;
@@ -174,8 +181,7 @@ export class ResponseSide {
       case 'held':
         return this.onHeld(body, isLast);
       case 'events':
-        this.onEvents(body, isLast);
-        return undefined;
+        return this.onEvents(body, isLast);
       case 'passing':
         this.mouth.write(reply.streamPiece(body, isLast), isLast);
         if (isLast) this.finish();
@@ -186,21 +192,40 @@ export class ResponseSide {
   }
 
   /** A streamed response may end with trailers instead of a last piece. */
-  onTrailers(): void {
-    if (this.mode === 'held') this.releaseHeld(Buffer.concat(this.held), false);
-    if (this.mode === 'events') this.flushEvents(false);
-    if (this.mode !== 'over') this.finish();
+  onTrailers(): Promise<void> | undefined {
+    const end = (): void => {
+      if (this.mode === 'events') this.flushEvents(false);
+      if (this.mode !== 'over') this.finish();
+    };
+    const released = this.mode === 'held' ? this.releaseHeld(Buffer.concat(this.held), false) : undefined;
+    if (released !== undefined) return released.then(end);
+    end();
+    return undefined;
   }
 
   private onWhole(body: Buffer): Promise<void> | undefined {
     if (this.isLostSession(body)) {
       return this.repeatInstead((bytes, status) => this.mouth.write(reply.replaceBody(bytes, status), true));
     }
-    const { bytes, status } = this.restored(body);
-    const same = bytes === body && status === undefined;
-    this.mouth.write(same ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, status), true);
-    this.finish();
-    return undefined;
+    return this.enriched(this.restored(body), ({ bytes, status }) => {
+      const same = bytes === body && status === undefined;
+      this.mouth.write(same ? reply.CONTINUE_RESPONSE_BODY : reply.replaceBody(bytes, status), true);
+      this.finish();
+    });
+  }
+
+  /** Hands on what the rules make of a result: at once where none fits. */
+  private enriched(restored: Restored, then: (enriched: Restored) => void): Promise<void> | undefined {
+    const final = this.restoration?.final;
+    if (this.enriching === undefined || final?.kind !== 'result' || final.isError) {
+      then(restored);
+      return undefined;
+    }
+    const { bytes: before, status } = restored;
+    return this.enriching.apply(before, final).then((bytes) => {
+      this.bytesOut += bytes.length - before.length;
+      then({ bytes, status });
+    });
   }
 
   /** Complete if it turns out small, else passed on as it comes. */
@@ -209,19 +234,19 @@ export class ResponseSide {
     this.held.push(isLast ? body : Buffer.from(body));
     this.heldBytes += body.length;
     const mayPass = this.restoration?.mustEdit !== true && this.status < 400;
-    const passAbove = this.restoration?.mayEdit === true ? EDITED_BYTES : WHOLE_BYTES;
+    const passAbove = this.mayEdit ? EDITED_BYTES : WHOLE_BYTES;
     if (isLast) {
       const whole = this.held.length === 1 ? body : Buffer.concat(this.held);
       this.held = [];
-      if (!this.isLostSession(whole)) this.releaseHeld(whole, true);
-      else {
-        return this.repeatInstead((bytes, status) => {
-          this.releaseHeaders(status);
-          this.mouth.write(reply.streamPiece(bytes, true), true);
-        });
-      }
-    } else if (this.heldBytes > MAX_HELD_BYTES && !mayPass) this.tooLarge();
+      if (!this.isLostSession(whole)) return this.releaseHeld(whole, true);
+      return this.repeatInstead((bytes, status) => {
+        this.releaseHeaders(status);
+        this.mouth.write(reply.streamPiece(bytes, true), true);
+      });
+    }
+    if (this.heldBytes > MAX_HELD_BYTES && !mayPass) this.tooLarge();
     else if (this.heldBytes > passAbove && mayPass) {
+      this.enriching?.tooLarge(passAbove);
       this.releaseHeaders(undefined);
       this.mouth.write(reply.streamPiece(Buffer.concat(this.held), false), false);
       this.held = [];
@@ -246,11 +271,12 @@ export class ResponseSide {
     this.mouth.record({ ...this.ending(), verdict: 'failed', reason: what });
   }
 
-  private releaseHeld(whole: Buffer, isLast: boolean): void {
-    const { bytes, status } = this.restored(whole);
-    this.releaseHeaders(status);
-    this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
-    if (isLast) this.finish();
+  private releaseHeld(whole: Buffer, isLast: boolean): Promise<void> | undefined {
+    return this.enriched(this.restored(whole), ({ bytes, status }) => {
+      this.releaseHeaders(status);
+      this.mouth.write(reply.streamPiece(bytes, isLast), isLast);
+      if (isLast) this.finish();
+    });
   }
 
   /** `status`: of the answer that this is the body of. */
@@ -265,24 +291,52 @@ export class ResponseSide {
     this.waiting = undefined;
   }
 
-  private onEvents(body: Buffer, isLast: boolean): void {
+  private onEvents(body: Buffer, isLast: boolean): Promise<void> | undefined {
+    let events: readonly Buffer[];
     try {
-      for (const event of this.events?.push(body) ?? []) {
-        const bytes = this.restoration?.event(event);
-        if (bytes !== undefined) this.mouth.write(reply.streamPiece(bytes, false), false);
-      }
+      events = this.events?.push(body) ?? [];
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
       this.mode = 'over';
       const last = this.restoration?.breakOff(`its answer holds ${error.message}`) ?? EMPTY;
       this.mouth.write(reply.streamPiece(last, true), true);
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: error.message });
-      return;
+      return undefined;
     }
-    if (isLast) {
-      this.flushEvents(true);
-      this.finish();
-    } else if (this.restoration?.isComplete === true) this.waitForEnd();
+    const end = (): void => {
+      if (isLast) {
+        this.flushEvents(true);
+        this.finish();
+      } else if (this.restoration?.isComplete === true) this.waitForEnd();
+    };
+    const passing = this.passEvents(events, 0);
+    if (passing !== undefined) return passing.then(end);
+    end();
+    return undefined;
+  }
+
+  /** From the event at `from` on; the one with the response may have to wait for the rules. */
+  private passEvents(events: readonly Buffer[], from: number): Promise<void> | undefined {
+    const { restoration } = this;
+    for (const [i, event] of events.entries()) {
+      if (i < from) continue;
+      const wasOpen = restoration?.final === undefined;
+      const bytes = restoration?.event(event);
+      if (bytes === undefined) continue;
+      const isFinal = wasOpen && restoration?.final !== undefined;
+      const pending = isFinal ? this.enrichedEvent(bytes) : undefined;
+      if (pending !== undefined) return pending.then(() => this.passEvents(events, i + 1));
+      if (!isFinal) this.mouth.write(reply.streamPiece(bytes, false), false);
+    }
+    return undefined;
+  }
+
+  private enrichedEvent(event: Buffer): Promise<void> | undefined {
+    const data = this.enriching === undefined ? event : (eventData(event) ?? event);
+    return this.enriched({ bytes: data, status: undefined }, ({ bytes }) => {
+      const whole = bytes === data ? event : formatEvent(bytes, eventFields(event));
+      this.mouth.write(reply.streamPiece(whole, false), false);
+    });
   }
 
   /** After the response a stream is to end; one that does not is ended here, so that it holds nothing and nobody up. */
@@ -310,6 +364,7 @@ export class ResponseSide {
       isError: final?.isError,
       bytesOut: this.bytesOut,
       result: final?.outcome && final.bytes.subarray(final.outcome.start, final.outcome.end),
+      enrichment: this.enriching?.recorded,
     };
   }
 
@@ -343,23 +398,27 @@ export class ResponseSide {
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: answer.problem.reason, isError: true });
       return;
     }
-    const { bytes, status = 200 } = this.restored(answer.body, answer.status);
-    this.bytesOut = bytes.length;
-    send(bytes, status);
-    this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
+    const restored = this.restored(answer.body, answer.status);
+    this.bytesOut = restored.bytes.length;
+    await this.enriched(restored, ({ bytes, status = 200 }) => {
+      send(bytes, status);
+      this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
+    });
   }
 
-  private answerRepeated(answer: Repeated | undefined): void {
-    if (answer === undefined) return;
+  private answerRepeated(answer: Repeated | undefined): Promise<void> | undefined {
+    if (answer === undefined) return undefined;
     if ('problem' in answer) {
       this.mouth.refuse(answer.problem, { upstreamStatus: answer.status });
-      return;
+      return undefined;
     }
-    const { bytes, status = 200 } = this.restored(answer.body, answer.status);
-    this.bytesOut = bytes.length;
-    this.mouth.answer(
-      { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
-      { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
+    const restored = this.restored(answer.body, answer.status);
+    this.bytesOut = restored.bytes.length;
+    return this.enriched(restored, ({ bytes, status = 200 }) =>
+      this.mouth.answer(
+        { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
+        { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
+      ),
     );
   }
 

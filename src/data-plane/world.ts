@@ -2,6 +2,7 @@
 import type { AuditQueue } from '../audit/queue.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Egress } from '../egress/egress.ts';
+import type { EnrichmentWorld } from '../enrichment/world.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Handles } from '../sessions/handles.ts';
 import type { InFlight } from '../sessions/in-flight.ts';
@@ -32,6 +33,7 @@ export interface World {
   readonly inFlight: InFlight;
   readonly logLevels: LogLevels;
   readonly egress: Egress;
+  readonly enrichment: EnrichmentWorld;
   readonly audit: AuditQueue;
   readonly meters: Meters;
   readonly log: Logger;

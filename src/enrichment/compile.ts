@@ -1,7 +1,7 @@
 /** A rule as people write it → compiled, or everything that is wrong with it. Pure. */
 import type { Bindings, Match, RuleConfig, SourceType } from '../config/document.ts';
 import type { Json } from '../mcp/exact-json.ts';
-import { compileRequest } from '../sources/kinds.ts';
+import { compileRequest } from '../sources/request.ts';
 import type { Template, TemplateFault } from '../sources/source.ts';
 import { compilePath } from './paths.ts';
 import { PRESETS } from './presets/preset.ts';
@@ -48,6 +48,7 @@ export function compileRule(
     when: when as Condition,
     forEach,
     bindings,
+    itemNames: new Set(forEach === undefined ? [] : itemNames(config.source.bind)),
     match: matchOf(config),
     request,
     target: config.merge.path.split('.'),
@@ -127,7 +128,11 @@ function checkNames({ forEach, source }: RuleConfig, { names }: Template, faults
       faults.push({ path: `source.bind.${name}`, message: `is not used: there is no ":${name}"` });
     }
   }
-  if (forEach === undefined) return;
+  const match = 'match' in source ? source.match : undefined;
+  if (forEach === undefined) {
+    if (match !== undefined) faults.push({ path: 'source.match', message: 'belongs to "forEach", which is not there' });
+    return;
+  }
   const items = itemNames(bind);
   if (items.length === 0) {
     faults.push({ path: 'source.bind', message: 'with "forEach", at least one binding begins with "$.item"' });
@@ -137,7 +142,6 @@ function checkNames({ forEach, source }: RuleConfig, { names }: Template, faults
     const message = `with "forEach" all elements are asked for at once: ":${name}" must stand in a list, such as "in (:${name})"`;
     faults.push({ path: `source.bind.${name}`, message });
   }
-  const match = 'match' in source ? source.match : undefined;
   for (const [column, name] of Object.entries(match ?? {})) {
     if (items.includes(name)) continue;
     faults.push({ path: `source.match.${column}`, message: `"${name}" is not a binding that begins with "$.item"` });

@@ -39,6 +39,8 @@ export interface CompiledRule {
   readonly forEach: Path | undefined;
   /** By name of the template; a constant has no path. */
   readonly bindings: ReadonlyMap<string, Path | { readonly constant: Json }>;
+  /** With `forEach`: bindings of the element. */
+  readonly itemNames: ReadonlySet<string>;
   /** With `forEach`: pairs of a row's column and the binding of the element that it equals. */
   readonly match: readonly (readonly [column: string, binding: string])[];
   readonly request: Request;

@@ -91,6 +91,7 @@ export function record(exchange: Exchange, world: RelayWorld, ending: StreamEndi
       upstreamUs: undefined,
       processorUs: 0,
       result: undefined,
+      enrichment: undefined,
     }),
   );
   world.meters.exchange(exchange.head.method, ending.verdict, undefined, durationUs);

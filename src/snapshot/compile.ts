@@ -1,6 +1,11 @@
 /** Rows → Snapshot: names resolved, globs compiled, wire names given. Pure; the same input gives the same world. */
 import type { AllowDeny, ConnectionConfig, SettingsConfig } from '../config/document.ts';
+import { compileRule } from '../enrichment/compile.ts';
+import type { CompiledRule } from '../enrichment/rule.ts';
+import { RuleBook } from '../enrichment/rule-book.ts';
+import { widenSchema } from '../enrichment/widen.ts';
 import { glob } from '../policy/glob.ts';
+import type { SourceDefinition, TemplateFault } from '../sources/source.ts';
 import { type ConnectionRevision, type RevisionDocument, routeName, type TenantRevision } from './revision.ts';
 import type {
   Catalog,
@@ -25,6 +30,10 @@ export interface SnapshotInput {
   readonly catalogs: ReadonlyMap<string, Catalog>;
   /** By connection id. */
   readonly injections: ReadonlyMap<string, Injection>;
+  /** By source id; without secrets where nothing will be asked. */
+  readonly sources?: ReadonlyMap<string, SourceDefinition>;
+  /** Told of each rule that was stored and does not compile: one written for an older version of this product. */
+  readonly onBadRule?: (name: string, faults: readonly TemplateFault[]) => void;
 }
 
 const NOTHING_INJECTED: Injection = { fault: undefined, credentialId: undefined, headers: [], query: undefined };
@@ -57,10 +66,16 @@ function compileTenant(tenant: TenantRevision, input: SnapshotInput): Tenant {
   for (const row of tenant.connections) {
     if (row.config.enabled) connections.set(row.name, compileConnection(tenant.id, row, input));
   }
+  const rules = compileRules(tenant, input);
   const namespaces = new Map<string, Namespace>();
   for (const row of tenant.namespaces) {
     const members = membersOf(row.connections, [...connections.values()]);
-    namespaces.set(row.name, compileNamespace(tenant.id, row.name, members, row.prefix));
+    namespaces.set(row.name, compileNamespace(tenant.id, row.name, members, row.prefix, rules));
+  }
+  const sources = new Map<string, SourceDefinition>();
+  for (const { id, name, config } of tenant.sources ?? []) {
+    const definition = input.sources?.get(id);
+    if (config.enabled && definition !== undefined) sources.set(name, definition);
   }
   const personas: Persona[] = tenant.personas.map((row) => ({
     name: row.name,
@@ -72,7 +87,25 @@ function compileTenant(tenant: TenantRevision, input: SnapshotInput): Tenant {
     connections: compileLists(row.connections),
   }));
   personas.sort((a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1));
-  return { id: tenant.id, connections, namespaces, personas };
+  return { id: tenant.id, connections, namespaces, personas, sources, rules };
+}
+
+/** A revision's rules are compiled once, however often its catalogs change. */
+const books = new WeakMap<TenantRevision, RuleBook>();
+
+function compileRules(tenant: TenantRevision, { onBadRule }: SnapshotInput): RuleBook {
+  let book = books.get(tenant);
+  if (book !== undefined) return book;
+  const types = new Map((tenant.sources ?? []).map(({ name, config }) => [name, config.type]));
+  const compiled: CompiledRule[] = [];
+  for (const rule of tenant.rules ?? []) {
+    const result = compileRule({ ...rule, tenant: tenant.id }, types);
+    if ('faults' in result) onBadRule?.(rule.name, result.faults);
+    else compiled.push(result);
+  }
+  book = new RuleBook(compiled);
+  books.set(tenant, book);
+  return book;
 }
 
 function compileConnection(tenant: string, row: ConnectionRevision, input: SnapshotInput): Connection {
@@ -114,13 +147,14 @@ function compileNamespace(
   name: string,
   connections: readonly Connection[],
   prefixing: Prefixing,
+  rules: RuleBook,
 ): Namespace {
   const uris = uriSpace(connections, prefixing);
   return {
     name,
     tenant,
     connections,
-    tools: named(connections, 'tools', prefixing),
+    tools: widened(named(connections, 'tools', prefixing), rules),
     prompts: named(connections, 'prompts', prefixing),
     resources: located(connections, 'resources', uris),
     templates: located(connections, 'templates', uris),
@@ -143,6 +177,20 @@ function named(
   const items = new Map<string, NamespaceItem>();
   for (const [wireName, entry] of wireNames(all, prefixing)) items.set(wireName, { wireName, ...entry.value });
   return items;
+}
+
+/** What rules add to a tool's results, its output schema must allow. */
+function widened(tools: Map<string, NamespaceItem>, rules: RuleBook): Map<string, NamespaceItem> {
+  for (const [wireName, entry] of tools) {
+    const { connection, item } = entry;
+    const targets = rules.forTool(connection.name, item.name).map(({ config, target }) => ({
+      forEach: config.forEach,
+      path: target,
+      onConflict: config.merge.onConflict,
+    }));
+    if (targets.length > 0) tools.set(wireName, { ...entry, definition: widenSchema(item.definition, targets) });
+  }
+  return tools;
 }
 
 /** Where nothing is rewritten two members may offer the same URI: then the first one's is it (uris.ts). */

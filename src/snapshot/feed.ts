@@ -9,6 +9,8 @@ import { readSecrets, type SecretValues } from '../credentials/store.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
+import { definitionOf } from '../sources/definition.ts';
+import type { SourceDefinition } from '../sources/source.ts';
 import type { Database } from '../storage/database.ts';
 import { listen } from '../storage/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -100,6 +102,7 @@ class FeedState {
   private revision = 0;
   private document: RevisionDocument | undefined;
   private injections: ReadonlyMap<string, Injection> = new Map();
+  private sources: ReadonlyMap<string, SourceDefinition> = new Map();
   private readonly catalogs = new Map<string, Catalog>();
   private catalogSeq = 0;
   private keySeq = 0;
@@ -183,6 +186,9 @@ class FeedState {
       document: this.document,
       catalogs: this.catalogs,
       injections: this.injections,
+      sources: this.sources,
+      onBadRule: (rule, faults) =>
+        this.options.log.error({ rule, faults }, 'a stored rule cannot be used as it is: save it again'),
     });
     this.becomeReady();
     this.options.onSnapshot?.(this.snapshot);
@@ -193,36 +199,49 @@ class FeedState {
   }
 
   private async readRevision(): Promise<boolean> {
-    const { database, vault } = this.options;
+    const { database } = this.options;
     const newest = await reading.activeRevision(database, this.revision);
     if (newest === undefined) return false;
     const rows = newest.document.tenants.flatMap((tenant) => tenant.connections);
     const injections = new Map<string, Injection>();
     for (const { id, name, config, credentialId } of rows) {
-      if (credentialId === null) {
-        injections.set(id, injectionOf(config, undefined));
-        continue;
-      }
-      try {
-        const values: SecretValues | undefined = (await readSecrets(database.kysely, vault, [credentialId])).get(
-          credentialId,
-        );
-        // The row went with a newer revision, which is on its way.
-        if (values === undefined) injections.set(id, brokenInjection(credentialId, 'its secrets were replaced'));
-        else injections.set(id, injectionOf(joinSecrets(config, values), credentialId));
-      } catch (error) {
-        if ((error as Error).name !== 'VaultError') throw error;
-        this.options.log.error(
-          { connection: name, error: (error as Error).message },
-          'a credential cannot be opened; its connection is refused',
-        );
-        injections.set(id, brokenInjection(credentialId, 'its secrets cannot be opened with SALLYPORT_SECRET_KEY'));
+      const secrets = await this.secretsOf(credentialId, { connection: name });
+      if (typeof secrets === 'string') injections.set(id, brokenInjection(credentialId ?? '', secrets));
+      else injections.set(id, injectionOf(joinSecrets(config, secrets), credentialId ?? undefined));
+    }
+    const sources = new Map<string, SourceDefinition>();
+    for (const tenant of newest.document.tenants) {
+      for (const source of tenant.sources ?? []) {
+        const secrets = await this.secretsOf(source.credentialId, { source: source.name });
+        sources.set(source.id, definitionOf(tenant.id, source, secrets));
       }
     }
     this.revision = newest.id;
     this.document = newest.document;
     this.injections = injections;
+    this.sources = sources;
     return true;
+  }
+
+  /** The secrets of a row, or why there are none to use. `whose` is for the log. */
+  private async secretsOf(
+    credentialId: string | null,
+    whose: Readonly<Record<string, string>>,
+  ): Promise<SecretValues | string> {
+    if (credentialId === null) return {};
+    const { database, vault, log } = this.options;
+    try {
+      const values = (await readSecrets(database.kysely, vault, [credentialId])).get(credentialId);
+      // The row went with a newer revision, which is on its way.
+      return values ?? 'its secrets were replaced';
+    } catch (error) {
+      if ((error as Error).name !== 'VaultError') throw error;
+      log.error(
+        { ...whose, error: (error as Error).message },
+        'a credential cannot be opened; what needs it is refused',
+      );
+      return 'its secrets cannot be opened with SALLYPORT_SECRET_KEY';
+    }
   }
 
   private async readKeys(): Promise<void> {

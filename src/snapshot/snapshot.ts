@@ -1,6 +1,8 @@
 import type { AuditConfig } from '../config/document.ts';
+import type { RuleBook } from '../enrichment/rule-book.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { Glob } from '../policy/glob.ts';
+import type { SourceDefinition } from '../sources/source.ts';
 
 /**
  * The compiled, typed, immutable world that one exchange sees: one configuration revision together with the
@@ -29,6 +31,8 @@ export interface Tenant {
   readonly namespaces: ReadonlyMap<string, Namespace>;
   /** Highest priority first, then by name. */
   readonly personas: readonly Persona[];
+  readonly sources: ReadonlyMap<string, SourceDefinition>;
+  readonly rules: RuleBook;
 }
 
 export interface Connection {

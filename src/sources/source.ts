@@ -58,8 +58,12 @@ export interface SourceAnswer {
 /** The source did not answer as it should. `message` is for the agent and the audit: no secret, no stack. */
 export class SourceError extends Error {
   override readonly name = 'SourceError';
-  /** `refused`: the source understood and said no (a bad statement, no permission): no sign of ill health. */
-  readonly kind: 'unavailable' | 'timeout' | 'refused' | 'too large' | 'bad answer' | 'busy';
+  /**
+   * `refused`: the source understood and said no (a bad statement, no permission): no sign of ill health. `bad value`: it
+   * said no to a value of the call (`invalid input syntax for type uuid`), which is nobody's fault here: whoever calls could
+   * otherwise switch a rule off. `not sent`: a dry run, or there is no way to ask.
+   */
+  readonly kind: 'unavailable' | 'timeout' | 'refused' | 'bad value' | 'too large' | 'bad answer' | 'busy' | 'not sent';
   constructor(kind: SourceError['kind'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;

@@ -1,0 +1,132 @@
+/** Enrichment of one exchange's result: whether any rule fits it, and what the rules see. */
+import { enrich } from '../enrichment/engine.ts';
+import type { CompiledRule, RuleOutcome } from '../enrichment/rule.ts';
+import type { Exchange } from '../exchange/exchange.ts';
+import { type Json, type JsonObject, parseJson } from '../mcp/exact-json.ts';
+import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
+import type { CatalogItem, Tenant } from '../snapshot/snapshot.ts';
+import { createCallTool } from '../sources/mcp/call-tool.ts';
+import type { World } from './world.ts';
+
+/** Audit rows stay small, however many rules there are. */
+const MAX_RECORDED = 50;
+
+/** undefined: no rule fits what is called. */
+export function enrichmentOf(exchange: Exchange, world: World): Enriching | undefined {
+  const { envelope, target, tenant } = exchange;
+  if (envelope?.method !== 'tools/call' || target?.kind !== 'tool' || tenant === undefined) return undefined;
+  const rules = tenant.rules.forTool(target.connection.name, target.upstreamName);
+  return rules.length === 0 ? undefined : new Enriching(exchange, tenant, rules, world);
+}
+
+export class Enriching {
+  private readonly exchange: Exchange;
+  private readonly tenant: Tenant;
+  private readonly rules: readonly CompiledRule[];
+  private readonly world: World;
+  private readonly gone = new AbortController();
+  private outcomes: readonly RuleOutcome[] = [];
+
+  constructor(exchange: Exchange, tenant: Tenant, rules: readonly CompiledRule[], world: World) {
+    this.exchange = exchange;
+    this.tenant = tenant;
+    this.rules = rules;
+    this.world = world;
+  }
+
+  /** The client is gone: no source is asked any further. */
+  abandon(): void {
+    this.gone.abort();
+  }
+
+  /** The message for the client with what the rules add. `final`: the upstream's response that it was made of. */
+  async apply(bytes: Buffer, final: ResponseEnvelope): Promise<Buffer> {
+    const { exchange, world, tenant } = this;
+    const message = bytes === final.bytes ? final : parseResponse(bytes);
+    if (message?.outcome === undefined || message.kind !== 'result') return bytes;
+    const { enrichment, meters } = world;
+    const { bytes: enriched, outcomes } = await enrich(
+      {
+        bytes,
+        result: message.outcome,
+        rules: this.rules,
+        args: argsOf(exchange),
+        principal: principalOf(exchange),
+        tool: toolOf(exchange),
+        sessionId: exchange.session?.id,
+      },
+      {
+        ...enrichment,
+        definitions: tenant.sources,
+        callTool: createCallTool(exchange, world),
+        isDryRun: false,
+        onOutcome: (_rule, outcome) => meters.rule(outcome),
+      },
+      this.gone.signal,
+    );
+    this.outcomes = outcomes;
+    return enriched;
+  }
+
+  /** The result goes on as it came, because it is larger than anything that is edited. */
+  tooLarge(bytes: number): void {
+    const reason = `the result is larger than ${bytes} bytes`;
+    this.outcomes = this.rules.map(({ name, version }) => ({ rule: name, version, outcome: 'skipped', reason, ms: 0 }));
+  }
+
+  /** For the audit row. */
+  get recorded(): readonly RuleOutcome[] {
+    const { outcomes } = this;
+    if (outcomes.length <= MAX_RECORDED) return outcomes;
+    // What did something before what did not.
+    return [...outcomes.filter(isTelling), ...outcomes.filter((one) => !isTelling(one))].slice(0, MAX_RECORDED);
+  }
+}
+
+const isTelling = ({ outcome }: RuleOutcome): boolean => outcome !== 'skipped';
+
+function argsOf({ envelope }: Exchange): Json {
+  if (envelope?.arguments === undefined) return {};
+  return parseJson(envelope.bytes.toString('utf8', envelope.arguments.start, envelope.arguments.end));
+}
+
+/** `principal` of paths and conditions. */
+function principalOf({ principal, persona, client, session, namespace }: Exchange): JsonObject {
+  return {
+    subject: principal?.subject ?? '',
+    tenant: principal?.tenant ?? '',
+    roles: principal?.roles ?? [],
+    groups: [],
+    method: principal?.method ?? '',
+    persona: persona?.name ?? '',
+    client: client?.clientName ?? session?.clientName ?? '',
+    namespace: namespace?.name ?? '',
+  };
+}
+
+/** `tool` of paths and conditions: the definition, under the upstream's own name. */
+function toolOf({ target }: Exchange): JsonObject {
+  if (target === undefined) return {};
+  const { title, description, annotations } = definitionOf(target.item);
+  return {
+    name: target.upstreamName,
+    wireName: target.wireName,
+    connection: target.connection.name,
+    title: title ?? '',
+    description: description ?? '',
+    annotations: annotations ?? {},
+  };
+}
+
+/** Read once for each definition there is. */
+const definitions = new WeakMap<CatalogItem, JsonObject>();
+
+function definitionOf(item: CatalogItem | undefined): JsonObject {
+  if (item === undefined) return {};
+  let definition = definitions.get(item);
+  if (definition === undefined) {
+    definition = parseJson(item.definition) as JsonObject;
+    definitions.set(item, definition);
+  }
+  return definition;
+}

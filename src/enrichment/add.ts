@@ -1,0 +1,111 @@
+/** What a rule's rows become, and where they go. */
+import type { Json } from '../mcp/exact-json.ts';
+import type { RuleAnswer } from './ask.ts';
+import type { Merge } from './merge.ts';
+import { type Repetition, repeated } from './repetition.ts';
+import type { Note } from './result-edits.ts';
+import type { CompiledRule, Place, RuleOutcome } from './rule.ts';
+import type { Told } from './world.ts';
+
+export interface Added extends Pick<RuleOutcome, 'outcome' | 'reason' | 'bytes' | 'tokensSaved' | 'elements'> {
+  /** For whoever reads the text. */
+  readonly note: Note | undefined;
+}
+
+/** Who is told. `told` undefined, or no session: everything is said again. */
+interface Listener {
+  readonly told: Told | undefined;
+  readonly sessionId: string | undefined;
+}
+
+const ROOT: Place = [];
+
+export function addToMerge(rule: CompiledRule, answer: RuleAnswer, merge: Merge, listener: Listener): Added {
+  return answer.elements === undefined
+    ? addOnce(rule, answer.rows, merge, listener)
+    : addToElements(rule, answer.elements, merge, listener);
+}
+
+function addOnce(rule: CompiledRule, rows: readonly Json[], merge: Merge, listener: Listener): Added {
+  const value = shape(rows, rule);
+  if (value === undefined) return { outcome: 'empty', note: undefined };
+  const said = repeated(rule, value, listener);
+  if (
+    merge.add({ at: ROOT, path: rule.target, value: said.value, onConflict: rule.config.merge.onConflict }) === 'kept'
+  ) {
+    return { outcome: 'kept', reason: `something stands at ${rule.config.merge.path} already`, note: undefined };
+  }
+  return { ...summed([said]), note: noteOf(rule, said.value) };
+}
+
+/** Each element gets the rows of its own values; the text gets them as one list, each beside what it was asked by. */
+function addToElements(
+  rule: CompiledRule,
+  { bound, rows }: NonNullable<RuleAnswer['elements']>,
+  merge: Merge,
+  listener: Listener,
+): Added {
+  const { maxRows, merge: how } = rule.config;
+  const said: Repetition[] = [];
+  const forText: Json[] = [];
+  let enriched = 0;
+  let kept = 0;
+  for (const [key, places] of bound.places) {
+    const value = shape((rows.get(key) ?? []).slice(0, maxRows), rule);
+    if (value === undefined) continue;
+    const one = repeated(rule, value, listener);
+    let isIn = false;
+    for (const at of places) {
+      const outcome = merge.add({ at, path: rule.target, value: one.value, onConflict: how.onConflict });
+      if (outcome === 'kept') kept++;
+      else enriched++;
+      isIn ||= outcome !== 'kept';
+    }
+    if (!isIn) continue;
+    said.push(one);
+    forText.push({ for: key, [how.path]: one.value });
+  }
+  const elements = [enriched, bound.found] as const;
+  if (enriched === 0) {
+    return kept === 0
+      ? { outcome: 'empty', elements, note: undefined }
+      : {
+          outcome: 'kept',
+          reason: `something stands at ${how.path} of each element already`,
+          elements,
+          note: undefined,
+        };
+  }
+  return { ...summed(said), elements, note: noteOf(rule, forText) };
+}
+
+function summed(said: readonly Repetition[]): Pick<Added, 'outcome' | 'bytes' | 'tokensSaved'> {
+  const tokensSaved = said.reduce((sum, one) => sum + one.tokensSaved, 0);
+  return {
+    outcome: said.every(({ isAgain }) => isAgain) ? 'repeated' : 'merged',
+    bytes: said.reduce((sum, one) => sum + one.bytes, 0),
+    ...(tokensSaved > 0 && { tokensSaved }),
+  };
+}
+
+const noteOf = ({ name, config }: CompiledRule, value: Json): Note => ({
+  kind: 'added',
+  rule: name,
+  path: config.merge.path,
+  text: config.merge.text,
+  value,
+});
+
+/** undefined: there is nothing to add. */
+function shape(rows: readonly Json[], { config }: CompiledRule): Json | undefined {
+  const [first] = rows;
+  if (first === undefined) return undefined;
+  switch (config.merge.as) {
+    case 'object':
+      return first;
+    case 'array':
+      return rows;
+    case 'auto':
+      return rows.length === 1 ? first : rows;
+  }
+}

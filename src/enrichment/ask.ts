@@ -1,0 +1,179 @@
+/** One rule's question: bound, sent, and its answer as rows. */
+import type { Json } from '../mcp/exact-json.ts';
+import {
+  type Asked,
+  type Bound,
+  type Rendered,
+  type SourceAnswer,
+  type SourceDefinition,
+  SourceError,
+} from '../sources/source.ts';
+import type { CallTool, Sources } from '../sources/sources.ts';
+import { type BoundElements, bindElements, bindOnce, MAX_LIST, rowsByKey, Unbound } from './bind.ts';
+import { PRESETS } from './presets/preset.ts';
+import type { CompiledRule, Root, RuleOutcome } from './rule.ts';
+import type { Budgets, Told } from './world.ts';
+
+/** What rules ask with. */
+export interface Asking {
+  readonly sources: Sources;
+  /** By name. */
+  readonly definitions: ReadonlyMap<string, SourceDefinition>;
+  /** undefined: tools cannot be called here. */
+  readonly callTool: CallTool | undefined;
+  /** undefined: failures are not counted. */
+  readonly budgets: Budgets | undefined;
+  /** undefined: sessions are told everything, and nothing of it is remembered. */
+  readonly told: Told | undefined;
+  /** Keeps queries for the trace, and sends nothing that may write. */
+  readonly isDryRun: boolean;
+  /** Times as of `performance.now()`. */
+  onOutcome?(rule: CompiledRule, outcome: RuleOutcome, began: number, ended: number): void;
+}
+
+/** Rows for the response as a whole, or for each group of its elements. */
+export interface RuleAnswer {
+  readonly rows: readonly Json[];
+  readonly elements: { readonly bound: BoundElements; readonly rows: ReadonlyMap<string, readonly Json[]> } | undefined;
+  readonly rowCount: number;
+  readonly isTruncated: boolean;
+  readonly isCached: boolean;
+}
+
+interface Bounds {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/** Rejects with SourceError or ValueError. `onQuery`: what is about to be asked, for people. */
+export async function askRule(
+  rule: CompiledRule,
+  root: Root,
+  asking: Asking,
+  bounds: Bounds,
+  onQuery: (shown: string) => void,
+): Promise<RuleAnswer | Unbound> {
+  const { forEach, request, config } = rule;
+  const bound = forEach === undefined ? bindOnce(rule, root) : bindElements(rule, forEach, root);
+  if (bound instanceof Unbound) return bound;
+  const elements = 'places' in bound ? bound : undefined;
+  const values = 'places' in bound ? bound.values : bound;
+  const maxRows = elements === undefined ? config.maxRows : Math.min(config.maxRows * elements.places.size, MAX_LIST);
+  const timer = startTimer(bounds, sourceOf(rule));
+  const asked = { signal: timer.signal, timeoutMs: bounds.timeoutMs, maxRows, maxBytes: config.maxBytes };
+  try {
+    const answer =
+      request.kind === 'preset'
+        ? await askPreset(rule, root, values, asking, asked, onQuery)
+        : await askOnce(rule, values, asking, asked, onQuery);
+    const { rows, isTruncated, isCached } = answer;
+    return {
+      rows,
+      elements: elements && { bound: elements, rows: rowsByKey(rule, rows) },
+      rowCount: rows.length,
+      isTruncated,
+      isCached,
+    };
+  } catch (error) {
+    // Whoever was waited for has been told to stop, and says so in its own way.
+    throw timer.isOver() && !bounds.signal.aborted ? timer.error() : error;
+  } finally {
+    timer.release();
+  }
+}
+
+type Answer = SourceAnswer & { readonly isCached: boolean };
+
+async function askOnce(
+  { request, config }: CompiledRule,
+  values: ReadonlyMap<string, Bound>,
+  asking: Asking,
+  asked: Asked,
+  onQuery: (shown: string) => void,
+): Promise<Answer> {
+  if (request.kind === 'preset') throw new Error('a preset asks by itself');
+  const rendered = request.template.render(values);
+  onQuery(rendered.shown);
+  if (request.kind === 'tool') return askTool(request.tool, values, asking, asked);
+  if (asking.isDryRun && request.template.mayWrite) {
+    throw new SourceError('not sent', 'a dry run sends nothing that may write');
+  }
+  return asking.sources.ask(definitionOf(asking, request.source), rendered, { ...asked, cacheMs: config.cacheMs });
+}
+
+async function askTool(
+  tool: string,
+  values: ReadonlyMap<string, Bound>,
+  { callTool }: Asking,
+  asked: Asked,
+): Promise<Answer> {
+  if (callTool === undefined) throw new SourceError('not sent', 'tools cannot be called from here');
+  const { answer, bytes } = await callTool(tool, Object.fromEntries(values), asked);
+  if (bytes > asked.maxBytes) throw new SourceError('too large', `its answer is larger than ${asked.maxBytes} bytes`);
+  const rows = Array.isArray(answer) ? (answer as readonly Json[]) : [answer];
+  return { rows: rows.slice(0, asked.maxRows), isTruncated: rows.length > asked.maxRows, isCached: false };
+}
+
+async function askPreset(
+  { request, config }: CompiledRule,
+  root: Root,
+  values: ReadonlyMap<string, Bound>,
+  asking: Asking,
+  asked: Asked,
+  onQuery: (shown: string) => void,
+): Promise<Answer> {
+  if (request.kind !== 'preset') throw new Error('no preset');
+  const { preset, sourceType } = PRESETS[request.preset];
+  const definition = definitionOf(asking, request.source);
+  const shown: string[] = [];
+  let isCached = true;
+  let isTruncated = false;
+  const rows = await preset({
+    root,
+    values: new Map([...values].map(([name, value]) => [name, Array.isArray(value) ? value : [value]])),
+    sourceType,
+    sourceName: request.source,
+    async ask(rendered: Rendered) {
+      shown.push(rendered.shown);
+      onQuery(shown.join('\n'));
+      const answer = await asking.sources.ask(definition, rendered, { ...asked, cacheMs: config.cacheMs });
+      isCached &&= answer.isCached;
+      isTruncated ||= answer.isTruncated;
+      return answer;
+    },
+  });
+  return { rows, isTruncated, isCached: isCached && shown.length > 0 };
+}
+
+function definitionOf({ definitions }: Asking, name: string): SourceDefinition {
+  const definition = definitions.get(name);
+  if (definition === undefined) throw new SourceError('unavailable', `there is no source "${name}"`);
+  if (definition.fault !== undefined) throw new SourceError('unavailable', `the source "${name}": ${definition.fault}`);
+  return definition;
+}
+
+const sourceOf = ({ request }: CompiledRule): string =>
+  request.kind === 'tool' ? `the tool ${request.tool}` : `the source ${request.source}`;
+
+/** Ends with the rule's time, or when nobody waits any more. */
+function startTimer({ signal, timeoutMs }: Bounds, what: string) {
+  const controller = new AbortController();
+  let isOver = false;
+  const error = (): SourceError =>
+    new SourceError('timeout', `${what} did not answer within ${Math.ceil(timeoutMs)} ms`);
+  const timer = setTimeout(() => {
+    isOver = true;
+    controller.abort(error());
+  }, timeoutMs);
+  const leave = (): void => controller.abort(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  return {
+    signal: controller.signal,
+    isOver: () => isOver,
+    error,
+    release(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', leave);
+    },
+  };
+}
