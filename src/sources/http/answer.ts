@@ -1,0 +1,79 @@
+/** What an HTTP answer means: rows, none, or why there are none. */
+import type { Path } from '../../enrichment/rule.ts';
+import { type Json, jsonText, parseJson } from '../../mcp/exact-json.ts';
+import { type Asked, type SourceAnswer, SourceError } from '../source.ts';
+import type { HttpRequest } from './template.ts';
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly encoding: string | undefined;
+  readonly body: Buffer;
+}
+
+const NONE: SourceAnswer = { rows: [], isTruncated: false };
+
+/** Throws SourceError. */
+export function rowsOf(answer: HttpAnswer, request: HttpRequest, asked: Asked): SourceAnswer {
+  const { status } = answer;
+  // Nothing is known of what was asked for.
+  if (request.method === 'GET' && (status === 404 || status === 410)) return NONE;
+  if (status < 200 || status >= 300) throw statusError(status);
+  if (answer.body.length === 0) return NONE;
+  if (answer.encoding !== undefined && answer.encoding !== 'identity') {
+    throw new SourceError(
+      'bad answer',
+      `it answered in the encoding ${answer.encoding}, which it was asked not to use`,
+    );
+  }
+  const rows = select(parsed(answer.body), request.rows);
+  const allowed = rows.length > asked.maxRows ? rows.slice(0, asked.maxRows) : rows;
+  // What is chosen from it is hardly ever more than all of it.
+  const kept = answer.body.length <= asked.maxBytes ? allowed : withinBytes(allowed, asked.maxBytes);
+  return { rows: kept, isTruncated: kept.length < rows.length };
+}
+
+export function statusError(status: number): SourceError {
+  if (status >= 300 && status < 400) {
+    return new SourceError(
+      'refused',
+      `it answered with a redirect (${status}), which is not followed: correct the URL or the path`,
+    );
+  }
+  if (status === 401 || status === 403) {
+    return new SourceError('refused', `it denied access (${status}): check the headers of the source`);
+  }
+  if (status === 408 || status === 504) return new SourceError('timeout', `it did not answer in time (${status})`);
+  if (status === 429) return new SourceError('unavailable', 'it answers too many requests already (429)');
+  if (status >= 400 && status < 500) return new SourceError('refused', `it refused the request (${status})`);
+  return new SourceError('unavailable', `it failed (${status})`);
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Whatever the content type says: that of many an API is wrong. */
+function parsed(body: Buffer): Json {
+  try {
+    return parseJson(UTF8.decode(body));
+  } catch {
+    throw new SourceError('bad answer', 'its answer is not JSON');
+  }
+}
+
+/** An array is rows, whether it is the answer or what a path found; anything else is one row, and null is none. */
+function select(answer: Json, path: Path | undefined): readonly Json[] {
+  const found = path === undefined ? [answer] : path.find(answer);
+  const [only] = found;
+  const rows = found.length === 1 && Array.isArray(only) ? (only as readonly Json[]) : found;
+  return rows.length === 1 && rows[0] === null ? [] : rows;
+}
+
+function withinBytes(rows: readonly Json[], maxBytes: number): readonly Json[] {
+  let bytes = 0;
+  for (const [index, row] of rows.entries()) {
+    bytes += Buffer.byteLength(jsonText(row));
+    if (bytes <= maxBytes) continue;
+    if (index === 0) throw new SourceError('too large', `its first row has more than ${maxBytes} bytes`);
+    return rows.slice(0, index);
+  }
+  return rows;
+}
