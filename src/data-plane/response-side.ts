@@ -3,12 +3,13 @@
 import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
 import { type Judgement, readJudgement } from '../exchange/judgement.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
-import { EventSplitter, EventTooLarge, eventData, eventFields, formatEvent } from '../mcp/events.ts';
+import { EventTooLarge } from '../mcp/events.ts';
 import { type Repeated, repeatCall, speaksOfSession } from '../routing/repeat.ts';
 import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Connection } from '../snapshot/snapshot.ts';
 import type { Ending, Write } from './ending.ts';
 import { type Enriching, enrichmentOf } from './enriching.ts';
+import { EventPassage } from './event-passage.ts';
 import { type HeaderMap, isEventStream } from './headers.ts';
 import * as reply from './reply.ts';
 import { Restoration, type Restored } from './restoration.ts';
@@ -56,7 +57,7 @@ export class ResponseSide {
   private held: Buffer[] = [];
   private heldBytes = 0;
   private bytesOut = 0;
-  private events: EventSplitter | undefined;
+  private events: EventPassage | undefined;
   private readonly restoration: Restoration | undefined;
   private readonly enriching: Enriching | undefined;
   private repeating: AbortController | undefined;
@@ -159,7 +160,14 @@ export class ResponseSide {
     else if (this.isDuplex) this.mode = isSmall || this.status >= 400 || this.mayEdit ? 'held' : 'passing';
     else this.mode = isSmall || this.status >= 400 ? 'whole' : 'held';
 
-    if (this.mode === 'events') this.events = new EventSplitter(MAX_HELD_BYTES);
+    if (this.mode === 'events' && this.restoration !== undefined) {
+      this.events = new EventPassage(this.restoration, MAX_HELD_BYTES, {
+        write: (piece) => this.mouth.write(reply.streamPiece(piece, false), false),
+        enriched:
+          this.enriching &&
+          ((data, then) => this.enriched({ bytes: data, status: undefined }, (one) => then(one.bytes))),
+      });
+    }
     if (this.mode === 'held' && this.isDuplex) {
       this.waiting = headers;
       return;
@@ -292,9 +300,15 @@ export class ResponseSide {
   }
 
   private onEvents(body: Buffer, isLast: boolean): Promise<void> | undefined {
-    let events: readonly Buffer[];
+    const end = (): void => {
+      if (isLast) {
+        this.flushEvents(true);
+        this.finish();
+      } else if (this.restoration?.isComplete === true) this.waitForEnd();
+    };
+    let passing: Promise<void> | undefined;
     try {
-      events = this.events?.push(body) ?? [];
+      passing = this.events?.pass(body);
     } catch (error) {
       if (!(error instanceof EventTooLarge)) throw error;
       this.mode = 'over';
@@ -303,40 +317,9 @@ export class ResponseSide {
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason: error.message });
       return undefined;
     }
-    const end = (): void => {
-      if (isLast) {
-        this.flushEvents(true);
-        this.finish();
-      } else if (this.restoration?.isComplete === true) this.waitForEnd();
-    };
-    const passing = this.passEvents(events, 0);
     if (passing !== undefined) return passing.then(end);
     end();
     return undefined;
-  }
-
-  /** From the event at `from` on; the one with the response may have to wait for the rules. */
-  private passEvents(events: readonly Buffer[], from: number): Promise<void> | undefined {
-    const { restoration } = this;
-    for (const [i, event] of events.entries()) {
-      if (i < from) continue;
-      const wasOpen = restoration?.final === undefined;
-      const bytes = restoration?.event(event);
-      if (bytes === undefined) continue;
-      const isFinal = wasOpen && restoration?.final !== undefined;
-      const pending = isFinal ? this.enrichedEvent(bytes) : undefined;
-      if (pending !== undefined) return pending.then(() => this.passEvents(events, i + 1));
-      if (!isFinal) this.mouth.write(reply.streamPiece(bytes, false), false);
-    }
-    return undefined;
-  }
-
-  private enrichedEvent(event: Buffer): Promise<void> | undefined {
-    const data = this.enriching === undefined ? event : (eventData(event) ?? event);
-    return this.enriched({ bytes: data, status: undefined }, ({ bytes }) => {
-      const whole = bytes === data ? event : formatEvent(bytes, eventFields(event));
-      this.mouth.write(reply.streamPiece(whole, false), false);
-    });
   }
 
   /** After the response a stream is to end; one that does not is ended here, so that it holds nothing and nobody up. */
