@@ -1,5 +1,6 @@
 import type { RuleOutcome } from '../enrichment/rule.ts';
-import type { Verdict } from '../exchange/problem.ts';
+import type { Answer } from '../exchange/exchange.ts';
+import type { Problem, Verdict } from '../exchange/problem.ts';
 import type { ProcessingResponse } from '../wire.ts';
 
 /** Sends a reply to Envoy. `isLast`: with it the response is complete, so the stream may end. */
@@ -17,4 +18,12 @@ export interface Ending {
   readonly result?: Buffer | undefined;
   /** What became of the rules that fit the call. */
   readonly enrichment?: readonly RuleOutcome[] | undefined;
+}
+
+/** What a conversation lends to its response side. */
+export interface Mouth {
+  readonly write: Write;
+  record(ending: Ending): void;
+  refuse(problem: Problem, ending: Partial<Ending>): void;
+  answer(answer: Answer, ending: Ending): void;
 }

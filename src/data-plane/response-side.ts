@@ -1,13 +1,12 @@
 /** The way back: what an upstream (or Envoy in its place) answered, restored for the client and read for the audit. */
 
-import type { Answer, Exchange, UpstreamCall } from '../exchange/exchange.ts';
+import type { Answer, Exchange } from '../exchange/exchange.ts';
 import { type Judgement, readJudgement } from '../exchange/judgement.ts';
 import { type Problem, problems } from '../exchange/problem.ts';
 import { EventTooLarge } from '../mcp/events.ts';
-import { type Repeated, repeatCall, speaksOfSession } from '../routing/repeat.ts';
+import { repeatCall, speaksOfSession } from '../routing/repeat.ts';
 import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
-import type { Connection } from '../snapshot/snapshot.ts';
-import type { Ending, Write } from './ending.ts';
+import type { Ending, Mouth } from './ending.ts';
 import { type Enriching, enrichmentOf } from './enriching.ts';
 import { EventPassage } from './event-passage.ts';
 import { type HeaderMap, isEventStream } from './headers.ts';
@@ -25,14 +24,6 @@ const MAX_HELD_BYTES = 16 << 20;
 /** How long a stream may stay open after the response. Ended at once, its connection would be lost for the next call. */
 const LINGER_MS = 2000;
 const EMPTY = Buffer.alloc(0);
-
-/** What the conversation lends. */
-export interface Mouth {
-  readonly write: Write;
-  record(ending: Ending): void;
-  refuse(problem: Problem, ending: Partial<Ending>): void;
-  answer(answer: Answer, ending: Ending): void;
-}
 
 /**
  * `whole`: Envoy buffers the body and hands it over once. `held`: it comes in pieces and is kept until it is complete
@@ -111,7 +102,14 @@ export class ResponseSide {
     // 404 says that the session is gone, before anything ran. Many servers say 400: then the body tells which it is.
     if (local === undefined && call.session !== undefined && this.status === 404 && isRequest) {
       this.mode = 'over';
-      return this.repeat(exchange, connection, call).then((answer) => this.answerRepeated(answer));
+      return this.repeat(
+        (bytes, status, ending) =>
+          this.mouth.answer(
+            { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
+            ending,
+          ),
+        (problem, upstreamStatus) => this.mouth.refuse(problem, { upstreamStatus }),
+      );
     }
     const isEmpty = isLast || headers.get('content-length') === '0';
     this.maybeLost = local === undefined && call.session !== undefined && this.status === 400 && !isEmpty && isRequest;
@@ -369,50 +367,50 @@ export class ResponseSide {
     return this.maybeLost && speaksOfSession(body);
   }
 
-  private async repeatInstead(send: (bytes: Buffer, status: number) => void): Promise<void> {
-    const { exchange } = this;
-    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('nothing to repeat');
-    const answer = await this.repeat(exchange, exchange.connection, exchange.upstream);
-    if (answer === undefined) return;
-    if ('problem' in answer) {
-      exchange.problem = answer.problem;
-      const [body = Buffer.alloc(0)] = reply.problemAnswer(exchange, answer.problem).body;
-      send(body, 200);
-      this.mouth.record({ ...this.ending(), verdict: 'failed', reason: answer.problem.reason, isError: true });
-      return;
-    }
-    const restored = this.restored(answer.body, answer.status);
-    this.bytesOut = restored.bytes.length;
-    await this.enriched(restored, ({ bytes, status = 200 }) => {
-      send(bytes, status);
-      this.mouth.record({ ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status });
-    });
-  }
-
-  private answerRepeated(answer: Repeated | undefined): Promise<void> | undefined {
-    if (answer === undefined) return undefined;
-    if ('problem' in answer) {
-      this.mouth.refuse(answer.problem, { upstreamStatus: answer.status });
-      return undefined;
-    }
-    const restored = this.restored(answer.body, answer.status);
-    this.bytesOut = restored.bytes.length;
-    return this.enriched(restored, ({ bytes, status = 200 }) =>
-      this.mouth.answer(
-        { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
-        { ...this.ending(), verdict: 'allowed', reason: REPEATED, upstreamStatus: answer.status },
-      ),
+  /** What the body phase makes of a repeated call: `send` writes the body in the lost one's place. */
+  private repeatInstead(send: (bytes: Buffer, status: number) => void): Promise<void> {
+    return this.repeat(
+      (bytes, status, ending) => {
+        send(bytes, status);
+        this.mouth.record(ending);
+      },
+      (problem) => {
+        if (this.exchange !== undefined) this.exchange.problem = problem;
+        const [body = EMPTY] = reply.problemAnswer(this.exchange, problem).body;
+        send(body, 200);
+        this.mouth.record({ ...this.ending(), verdict: 'failed', reason: problem.reason, isError: true });
+      },
     );
   }
 
   /** The upstream session was lost: the call cannot have had an effect, so it is made again on a new one. */
-  private async repeat(exchange: Exchange, connection: Connection, call: UpstreamCall): Promise<Repeated | undefined> {
+  private async repeat(
+    say: (bytes: Buffer, status: number, ending: Ending) => void,
+    refuse: (problem: Problem, upstreamStatus: number) => void,
+  ): Promise<void> {
+    const { exchange } = this;
+    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('nothing to repeat');
+    const { connection, upstream } = exchange;
     // Envoy's message timer is shorter than the call may take; in a duplex conversation there is none.
     if (!this.isDuplex) this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000), false);
     this.repeating = new AbortController();
     const { signal } = this.repeating;
-    const result = await repeatCall(exchange, connection, call, this.status, this.world, signal);
-    return signal.aborted ? undefined : result;
+    const answer = await repeatCall(exchange, connection, upstream, this.status, this.world, signal);
+    if (signal.aborted) return;
+    if ('problem' in answer) {
+      refuse(answer.problem, answer.status);
+      return;
+    }
+    const restored = this.restored(answer.body, answer.status);
+    this.bytesOut = restored.bytes.length;
+    await this.enriched(restored, ({ bytes, status = 200 }) =>
+      say(bytes, status, {
+        ...this.ending(),
+        verdict: 'allowed',
+        reason: REPEATED,
+        upstreamStatus: answer.status,
+      }),
+    );
   }
 }
 
