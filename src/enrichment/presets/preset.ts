@@ -1,24 +1,8 @@
 /** Ready-made rules: what a call is about, and the questions that follow, are worked out by code. */
 import type { SourceType } from '../../config/document.ts';
-import type { Json } from '../../mcp/exact-json.ts';
-import type { Rendered, SourceAnswer } from '../../sources/source.ts';
-import type { Root } from '../rule.ts';
+import type { Preset } from './context.ts';
 import { queryContext } from './query-context.ts';
 import { tableContext } from './table-context.ts';
-
-export interface PresetContext {
-  readonly root: Root;
-  /** What the rule binds, by name. */
-  readonly values: ReadonlyMap<string, readonly Json[]>;
-  /** Of the source that `use` names. */
-  readonly sourceType: SourceType;
-  readonly sourceName: string;
-  /** Asks that source, with a request of its kind. Rejects with SourceError. */
-  ask(rendered: Rendered): Promise<SourceAnswer>;
-}
-
-/** Gives rows to merge; none: there is nothing to say. */
-export type Preset = (context: PresetContext) => Promise<readonly Json[]>;
 
 export interface KnownPreset {
   readonly preset: Preset;

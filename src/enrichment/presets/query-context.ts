@@ -2,8 +2,8 @@
 import { ExactNumber, isObject, type Json, type JsonObject } from '../../mcp/exact-json.ts';
 import { parseDatasetUrn } from '../../sources/datahub/urn.ts';
 import { type Rendered, SourceError } from '../../sources/source.ts';
+import type { PresetContext } from './context.ts';
 import { isName, quoteIdentifier, quoteString } from './identifier.ts';
-import type { PresetContext } from './preset.ts';
 import { boundText, dotted, type TableName } from './table-name.ts';
 
 const MAX_TABLES = 20;

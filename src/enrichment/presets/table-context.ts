@@ -3,7 +3,7 @@ import { isObject, type Json, type JsonObject } from '../../mcp/exact-json.ts';
 import { renderEntities } from '../../sources/datahub/template.ts';
 import { datasetUrn, isUrn } from '../../sources/datahub/urn.ts';
 import { tablesOfCall } from './call-tables.ts';
-import type { PresetContext } from './preset.ts';
+import type { PresetContext } from './context.ts';
 import { boundText } from './table-name.ts';
 
 /** Said by the table's name already. */
