@@ -6,9 +6,9 @@ import { inOrder, parseConfigFile, problemLine } from '../config/file.ts';
 import { parseMcpServers } from '../config/mcp-servers.ts';
 import type { Problem } from '../config/problems.ts';
 import { pathSteps } from '../config/problems.ts';
+import type { SecretSources } from '../config/resolve.ts';
+import { resolveDocument } from '../config/resolve.ts';
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
-import type { SecretSources } from '../config/secrets.ts';
-import { resolveDocument } from '../config/secrets.ts';
 import type { Written } from '../config/written.ts';
 import { writtenDocument } from '../config/written.ts';
 import { readYaml } from '../config/yaml-source.ts';
@@ -30,9 +30,11 @@ export interface LoadedFile {
 export function loadFile(file: string, env: SecretSources['env']): LoadedFile {
   const text = readText(file);
   const shown = file === '-' ? 'stdin' : file;
-  const locate = ({ path, message }: Problem): ConfigProblem =>
-    readYaml(text, env).place({ steps: pathSteps(path), message, atKey: false });
-  const place = (problem: Problem) => problemLine(shown, { ...locate(problem), path: problem.path });
+  const locate = ({ path, message }: Problem): ConfigProblem => {
+    const source = readYaml(text, env);
+    return source.place({ steps: stepsInFile(pathSteps(path), source.content), message, atKey: false });
+  };
+  const place = (problem: Problem) => problemLine(shown, locate(problem));
   const result = (problems: readonly ConfigProblem[], notes: LoadedFile['notes'], document?: ConfigDocument) => ({
     document: problems.length === 0 ? document : undefined,
     problems: inOrder(problems).map((problem) => ({ problem, line: problemLine(shown, problem) })),
@@ -50,6 +52,15 @@ export function loadFile(file: string, env: SecretSources['env']): LoadedFile {
   return result(checkAlone(document, certificates).map(locate), notes, document);
 }
 
+/** The gateway has rules by their names, a file has a list of them. */
+function stepsInFile(steps: readonly (string | number)[], content: unknown): readonly (string | number)[] {
+  const [section, name, ...rest] = steps;
+  const list = (content as { enrichment?: unknown } | null | undefined)?.enrichment;
+  if (section !== 'rules' || !Array.isArray(list)) return steps;
+  const index = list.findIndex((one) => (one as { name?: unknown } | null)?.name === name);
+  return index < 0 ? steps : ['enrichment', index, ...rest];
+}
+
 /** What the admin API takes: the written shape with secrets as values beside their references. */
 export function writtenForServer(document: ConfigDocument): Written {
   return writtenDocument(document);
@@ -63,6 +74,7 @@ function parseEither(text: string, file: string, env: SecretSources['env']): Par
 /** The checks on a whole revision, on what this file has: names may also refer to what only the gateway knows. */
 function checkAlone(document: ConfigDocument, certificates: boolean): Problem[] {
   const { connections = {}, namespaces = {}, personas = {}, settings = DEFAULT_SETTINGS } = document;
+  const { sources = {}, rules = {} } = document;
   const revision: RevisionDocument = {
     settings,
     tenants: [
@@ -78,14 +90,24 @@ function checkAlone(document: ConfigDocument, certificates: boolean): Problem[] 
           ? Object.entries(namespaces).map(([name, config]) => ({ name, ...config }))
           : [],
         personas: Object.entries(personas).map(([name, config]) => ({ name, ...config })),
+        sources: Object.entries(sources).map(([name, config]) => ({
+          id: name,
+          name,
+          config: certificates ? config : withoutTls(config),
+          credentialId: null,
+        })),
+        rules: Object.entries(rules).map(([name, config]) => ({ id: name, name, version: 1, config })),
       },
     ],
   };
-  return checkRevision(revision);
+  const isElsewhere = ({ path }: Problem) => !document.sources && /^rules\..*\.source\.use$/.test(path);
+  return checkRevision(revision).filter((problem) => !isElsewhere(problem));
 }
 
-function withoutTls<T extends { readonly tls?: unknown }>({ tls: _, ...rest }: T): Omit<T, 'tls'> {
-  return rest;
+/** Whatever has `tls` can do without. */
+function withoutTls<T extends object>(config: T): T {
+  const { tls: _, ...rest } = config as T & { readonly tls?: unknown };
+  return rest as unknown as T;
 }
 
 function readText(file: string): string {

@@ -1,16 +1,31 @@
 /**
  * Bodies of the admin API: JSON in the shape that people write, checked, or every problem with its path. References
- * inside are not resolved here; see `resolveConnection` and `resolveDocument` in `secrets.ts`.
+ * inside are not resolved here; see `resolveSecrets` and `resolveDocument` in `resolve.ts`.
  */
 
 import { z } from 'zod';
-import type { ConfigDocument, ConnectionConfig, NamespaceConfig, PersonaConfig, SecretInput } from './document.ts';
+import type {
+  ConfigDocument,
+  ConnectionConfig,
+  NamespaceConfig,
+  PersonaConfig,
+  RuleConfig,
+  SecretInput,
+  SourceConfig,
+} from './document.ts';
 import { date, role, strict } from './fields.ts';
 import { connectionNameFault, namespaceNameFault, plainNameFault } from './names.ts';
 import type { PlacedProblem, Problem } from './problems.ts';
 import { pathText, toProblem, validate } from './problems.ts';
-import { configFileSchema, connectionSchema, namespaceSchema, personaSchema } from './schema.ts';
-import { mapSecrets, pointerSteps } from './secrets.ts';
+import {
+  configFileSchema,
+  connectionSchema,
+  namespaceSchema,
+  personaSchema,
+  ruleSchema,
+  sourceSchema,
+} from './schema.ts';
+import { mapSecrets, pointerSteps, type WithSecrets } from './secrets.ts';
 
 export type Parsed<T> = { readonly value: T } | { readonly problems: readonly Problem[] };
 
@@ -21,10 +36,21 @@ export interface Named<T> {
 }
 
 export function parseConnectionBody(json: unknown): Parsed<Named<ConnectionConfig>> {
-  const parsed = parseNamed(json, connectionSchema, connectionNameFault);
+  return withoutTemplates(parseNamed(json, connectionSchema, connectionNameFault));
+}
+
+export function parseSourceBody(json: unknown): Parsed<Named<SourceConfig>> {
+  return withoutTemplates(parseNamed(json, sourceSchema, plainNameFault));
+}
+
+function withoutTemplates<T extends WithSecrets>(parsed: Parsed<Named<T>>): Parsed<Named<T>> {
   if ('problems' in parsed) return parsed;
   const problems = unresolvedTemplates(parsed.value.config, []);
   return problems.length > 0 ? { problems } : parsed;
+}
+
+export function parseRuleBody(json: unknown): Parsed<Named<RuleConfig>> {
+  return parseNamed(json, ruleSchema, plainNameFault);
 }
 
 export function parseNamespaceBody(json: unknown): Parsed<Named<NamespaceConfig>> {
@@ -59,9 +85,10 @@ export function parseKeyBody(json: unknown): Parsed<KeyBody> {
 export function parseDocumentBody(json: unknown): Parsed<ConfigDocument> {
   const parsed = told(validate(configFileSchema, json));
   if ('problems' in parsed) return parsed;
-  const { connections, apiKeys } = parsed.value;
+  const { connections, sources, apiKeys } = parsed.value;
   const problems = [
     ...Object.entries(connections ?? {}).flatMap(([name, one]) => unresolvedTemplates(one, ['connections', name])),
+    ...Object.entries(sources ?? {}).flatMap(([name, one]) => unresolvedTemplates(one, ['sources', name])),
     ...(apiKeys ?? []).flatMap(({ key }, i) => templateProblem(key, ['identity', 'apiKeys', i, 'key'])),
   ];
   return problems.length > 0 ? { problems } : parsed;
@@ -92,9 +119,9 @@ function told<T>(result: { readonly value: T } | { readonly problems: readonly P
   return 'problems' in result ? { problems: result.problems.map(toProblem) } : result;
 }
 
-function unresolvedTemplates(connection: ConnectionConfig, steps: readonly string[]): Problem[] {
+function unresolvedTemplates(config: WithSecrets, steps: readonly string[]): Problem[] {
   const problems: Problem[] = [];
-  mapSecrets(connection, (secret, pointer) => {
+  mapSecrets(config, (secret, pointer) => {
     problems.push(...templateProblem(secret, [...steps, ...pointerSteps(pointer)]));
     return secret;
   });

@@ -1,6 +1,6 @@
 /** One upstream as people write it: see `schema.ts`. */
 import { z } from 'zod';
-import type { AuthConfig, ConnectionConfig, SecretInput } from './document.ts';
+import { type AuthConfig, type ConnectionConfig, REDACTED, type SecretInput } from './document.ts';
 import { checked, description, duration, secret, strict, url } from './fields.ts';
 import { NOT_YET } from './keys.ts';
 import { forwardedHeaderFault, headerNameFault, headerValueFault, passwordFault, secretParameters } from './names.ts';
@@ -10,13 +10,13 @@ const HOUR = 3600 * SECOND;
 const DAY = 24 * HOUR;
 
 /** A secret whose text, where it is written out, passes a check of `names.ts`. */
-const secretText = (check: (text: string) => string | undefined) =>
+export const secretText = (check: (text: string) => string | undefined) =>
   secret.superRefine((value, context) => {
-    const fault = typeof value === 'string' ? check(value) : undefined;
+    const fault = typeof value === 'string' && value !== REDACTED ? check(value) : undefined;
     if (fault) context.addIssue({ code: 'custom', message: fault });
   });
 /** One that is sent as (part of) a header value. */
-const headerSecret = secretText(headerValueFault);
+export const headerSecret = secretText(headerValueFault);
 
 const bearer = strict({ type: z.literal('bearer'), token: headerSecret });
 const apiKey = strict({
@@ -57,7 +57,8 @@ const authSchema: z.ZodType<AuthConfig> = z
     return z.NEVER;
   });
 
-const headers = z.record(checked(headerNameFault), headerSecret).transform((written, context) => {
+/** Headers by lower-case name, none of them twice. */
+export const headers = z.record(checked(headerNameFault), headerSecret).transform((written, context) => {
   const lower: Record<string, SecretInput> = {};
   for (const [name, value] of Object.entries(written)) {
     if (Object.hasOwn(lower, name.toLowerCase())) {

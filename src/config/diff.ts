@@ -1,11 +1,19 @@
 /** What changes from one document to another, by section and name, for people and programs. Secrets are never shown. */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { ApiKeyConfig, ConfigDocument, ConnectionConfig, SecretInput } from './document.ts';
+import type { ApiKeyConfig, ConfigDocument, SecretInput } from './document.ts';
 import { REDACTED } from './document.ts';
 import { pathText } from './problems.ts';
-import { pointerSteps, secretReference, secretValue, splitSecrets } from './secrets.ts';
-import { writtenConnection, writtenNamespace, writtenPersona, writtenSettings } from './written.ts';
+import { pointerSteps, secretReference, secretValue, splitSecrets, type WithSecrets } from './secrets.ts';
+import type { Written } from './written.ts';
+import {
+  writtenConnection,
+  writtenNamespace,
+  writtenPersona,
+  writtenRule,
+  writtenSettings,
+  writtenSource,
+} from './written.ts';
 
 export interface FieldChange {
   readonly path: string;
@@ -15,7 +23,7 @@ export interface FieldChange {
 
 export interface ConfigChange {
   readonly kind: 'added' | 'changed' | 'removed';
-  readonly section: 'settings' | 'connections' | 'namespaces' | 'personas' | 'apiKeys';
+  readonly section: 'settings' | 'connections' | 'namespaces' | 'personas' | 'apiKeys' | 'sources' | 'rules';
   /** Absent for `settings`. */
   readonly name?: string;
   /** Of a changed entry: what differs. */
@@ -31,7 +39,9 @@ export function diffDocuments(before: ConfigDocument, after: ConfigDocument): Co
   const settings = after.settings === undefined ? [] : diffFields(written(before.settings), written(after.settings));
   return [
     ...(settings.length > 0 ? [{ kind: 'changed', section: 'settings', fields: settings } as const] : []),
-    ...diffSection('connections', before.connections, after.connections, (a, b) => diffConnections(a, b)),
+    ...diffSection('connections', before.connections, after.connections, (a, b) =>
+      diffWithSecrets(a, b, writtenConnection),
+    ),
     ...diffSection('namespaces', before.namespaces, after.namespaces, (a, b) =>
       diffFields(writtenNamespace(a), writtenNamespace(b)),
     ),
@@ -39,6 +49,8 @@ export function diffDocuments(before: ConfigDocument, after: ConfigDocument): Co
       diffFields(writtenPersona(a), writtenPersona(b)),
     ),
     ...diffSection('apiKeys', byName(before.apiKeys), byName(after.apiKeys), diffKeys),
+    ...diffSection('sources', before.sources, after.sources, (a, b) => diffWithSecrets(a, b, writtenSource)),
+    ...diffSection('rules', before.rules, after.rules, (a, b) => diffFields(writtenRule(a), writtenRule(b))),
   ];
 }
 
@@ -70,10 +82,10 @@ function diffSection<T>(
   return changes;
 }
 
-function diffConnections(before: ConnectionConfig, after: ConnectionConfig): FieldChange[] {
+function diffWithSecrets<T extends WithSecrets>(before: T, after: T, write: (config: T) => Written): FieldChange[] {
   const a = splitSecrets(withHiddenHeaders(before));
   const b = splitSecrets(withHiddenHeaders(after));
-  const fields = diffFields(writtenConnection(a.config), writtenConnection(b.config));
+  const fields = diffFields(write(a.config), write(b.config));
   for (const pointer of new Set([...Object.keys(a.secrets), ...Object.keys(b.secrets)])) {
     const change = diffSecret(pathText(pointerSteps(pointer)), a.secrets[pointer], b.secrets[pointer]);
     if (change) fields.push(change);
@@ -82,12 +94,13 @@ function diffConnections(before: ConnectionConfig, after: ConnectionConfig): Fie
 }
 
 /** A header that is a secret on one side may look like plain text on the other: no header's value is shown. */
-function withHiddenHeaders(connection: ConnectionConfig): ConnectionConfig {
-  const headers = Object.entries(connection.headers).map(([name, value]): [string, SecretInput] => [
+function withHiddenHeaders<T extends WithSecrets>(config: T): T {
+  if (!('headers' in config)) return config;
+  const headers = Object.entries(config.headers).map(([name, value]): [string, SecretInput] => [
     name,
     typeof value === 'string' && value !== REDACTED ? { value } : value,
   ]);
-  return { ...connection, headers: Object.fromEntries(headers) };
+  return { ...config, headers: Object.fromEntries(headers) };
 }
 
 function diffKeys({ key: oldKey, ...before }: ApiKeyConfig, { key, ...after }: ApiKeyConfig): FieldChange[] {

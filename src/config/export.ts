@@ -4,12 +4,34 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
-import type { ApiKeyConfig, ConfigDocument, ConnectionConfig, SecretInput } from './document.ts';
+import type {
+  ApiKeyConfig,
+  ConfigDocument,
+  ConnectionConfig,
+  RuleConfig,
+  SecretInput,
+  SourceConfig,
+} from './document.ts';
 import { REDACTED } from './document.ts';
-import { connectionSchema, DEFAULT_SETTINGS, namespaceSchema, personaSchema } from './schema.ts';
+import {
+  connectionSchema,
+  DEFAULT_SETTINGS,
+  namespaceSchema,
+  personaSchema,
+  ruleSchema,
+  sourceSchema,
+} from './schema.ts';
 import { mapSecrets, secretReference } from './secrets.ts';
 import type { Written } from './written.ts';
-import { writtenConnection, writtenNamespace, writtenPersona, writtenSettings } from './written.ts';
+import {
+  writtenConnection,
+  writtenNamespace,
+  writtenPersona,
+  writtenRule,
+  writtenRules,
+  writtenSettings,
+  writtenSource,
+} from './written.ts';
 
 /** YAML text of a document. */
 export function toYaml(document: ConfigDocument): string {
@@ -18,7 +40,7 @@ export function toYaml(document: ConfigDocument): string {
 
 /** The same as JSON: what `export --json` prints and a file may hold. */
 export function toExport(document: ConfigDocument): Written {
-  const { settings, connections, namespaces, personas, apiKeys } = document;
+  const { settings, connections, namespaces, personas, apiKeys, sources, rules } = document;
   const { anonymous, ...top } = settings ? withoutDefaults(writtenSettings(settings), SETTINGS) : ({} as Written);
   const identity = {
     ...(apiKeys && { apiKeys: apiKeys.map(exportKey) }),
@@ -34,12 +56,27 @@ export function toExport(document: ConfigDocument): Written {
     }),
     ...(personas && { personas: mapValues(personas, (one) => withoutDefaults(writtenPersona(one), PERSONA)) }),
     ...(Object.keys(identity).length > 0 && { identity }),
+    ...(sources && { sources: mapValues(sources, exportSource) }),
   };
-  return literally(written) as Written;
+  return {
+    ...literally(written, true),
+    // Without secrets: whatever looks like a reference in a rule is its own text.
+    ...(rules && { enrichment: writtenRules(rules, exportRule).map((rule) => literally(rule, false)) }),
+  };
 }
 
 function exportConnection(connection: ConnectionConfig): Written {
   return withoutDefaults(writtenConnection(mapSecrets(connection, asReference)), CONNECTION);
+}
+
+function exportSource(source: SourceConfig): Written {
+  return withoutDefaults(writtenSource(mapSecrets(source, asReference)), SOURCES[source.type]);
+}
+
+function exportRule(rule: RuleConfig): Written {
+  const { source } = rule;
+  const ordered = withoutDefaults({ ...source }, {});
+  return withoutDefaults({ ...writtenRule(rule), source: ordered }, RULE);
 }
 
 function exportKey(entry: ApiKeyConfig): Written {
@@ -48,31 +85,67 @@ function exportKey(entry: ApiKeyConfig): Written {
 
 const asReference = (secret: SecretInput): SecretInput => secretReference(secret) ?? REDACTED;
 
-/** Text means itself when it is read again, except for templates, which are meant to be filled in. */
-function literally(value: unknown): unknown {
-  if (typeof value === 'string') return value.replaceAll('${', '$$${');
-  if (Array.isArray(value)) return value.map(literally);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value);
-  const [only] = entries;
-  if (only?.[0] === 'template' && entries.length === 1) return only[1];
-  return Object.fromEntries(entries.map(([key, inner]) => [key, literally(inner)]));
+/** Text means itself when it is read again, except for templates of secrets, which are meant to be filled in. */
+function literally<T>(value: T, templates: boolean): T {
+  const literal = (inner: unknown): unknown => {
+    if (typeof inner === 'string') return inner.replaceAll('${', '$$${');
+    if (Array.isArray(inner)) return inner.map(literal);
+    if (typeof inner !== 'object' || inner === null) return inner;
+    const entries = Object.entries(inner);
+    const [only] = entries;
+    if (templates && only?.[0] === 'template' && entries.length === 1) return only[1];
+    return Object.fromEntries(entries.map(([key, one]) => [key, literal(one)]));
+  };
+  return literal(value) as T;
 }
 
 const { connections: _, ...NAMESPACE } = writtenNamespace(namespaceSchema.parse({ connections: [] }));
 const { url: __, ...CONNECTION } = writtenConnection(connectionSchema.parse({ url: 'http://localhost' }));
 const PERSONA = writtenPersona(personaSchema.parse({}));
+/** Of each type what holds where only what is required is written; `type` itself is always written. */
+const SOURCES = {
+  trino: sourceDefaults({ type: 'trino', url: 'http://x', user: 'x' }),
+  postgres: sourceDefaults({ type: 'postgres', url: { env: 'X' } }),
+  datahub: sourceDefaults({ type: 'datahub', url: 'http://x' }),
+  http: sourceDefaults({ type: 'http', url: 'http://x' }),
+};
+const RULE = ruleDefaults();
 const SETTINGS = writtenSettings(DEFAULT_SETTINGS);
+
+function sourceDefaults(least: object): Written {
+  const { type, url, user, ...defaults } = writtenSource(sourceSchema.parse(least)) as Record<string, unknown>;
+  return defaults;
+}
+
+function ruleDefaults(): Written {
+  const least = { connection: '*', tool: '*', source: { tool: 'x' }, merge: { path: 'x' } };
+  const { connection, tool, source, merge, ...defaults } = writtenRule(ruleSchema.parse(least));
+  const { path, ...merging } = merge as Record<string, unknown>;
+  return { ...defaults, merge: merging };
+}
 
 /** The order in which people write things; what comes from the database has lost its own. */
 const ORDER = [
+  'type',
+  'connection',
+  'tool',
+  'when',
+  'forEach',
+  'source',
+  'merge',
+  'use',
+  'query',
+  'request',
+  'operation',
+  'preset',
+  'bind',
+  'path',
   'url',
   'roles',
   'subjects',
   'priority',
   'connections',
   'tools',
-  'type',
   'allow',
   'deny',
   'auth',

@@ -1,13 +1,13 @@
 /**
  * `sallyport.yaml` → a document, or every problem with its line and column. Paths inside are taken relative to the
- * file's directory. Secrets stay references; `resolveDocument` in `secrets.ts` turns them into values.
+ * file's directory. Secrets stay references; `resolveDocument` in `resolve.ts` turns them into values.
  */
 import { dirname, resolve } from 'node:path';
-import type { ConfigDocument, ConnectionConfig, SecretInput, SettingsConfig, UpstreamTlsConfig } from './document.ts';
+import type { ConfigDocument, SecretInput, SettingsConfig, UpstreamTlsConfig } from './document.ts';
 import { NOT_YET } from './keys.ts';
 import { validate } from './problems.ts';
 import { configFileSchema } from './schema.ts';
-import { mapSecrets, pointerSteps } from './secrets.ts';
+import { mapSecrets, pointerSteps, type WithSecrets } from './secrets.ts';
 import type { ConfigProblem, YamlSource } from './yaml-source.ts';
 import { readYaml } from './yaml-source.ts';
 
@@ -63,18 +63,16 @@ function foreignKind(source: YamlSource): ConfigProblem | undefined {
 
 /** Makes a document independent of the file: references kept as references, paths absolute. */
 function anchor(document: ConfigDocument, source: YamlSource, directory: string): ConfigDocument {
-  const { settings, connections, apiKeys } = document;
+  const { settings, connections, sources, apiKeys } = document;
+  const anchorAll = <T extends WithSecrets>(section: string, rows: Readonly<Record<string, T>>) =>
+    Object.fromEntries(
+      Object.entries(rows).map(([name, one]) => [name, anchorRow(one, source, [section, name], directory)]),
+    );
   return {
     ...document,
     ...(settings && { settings: anchorListener(settings, directory) }),
-    ...(connections && {
-      connections: Object.fromEntries(
-        Object.entries(connections).map(([name, one]) => [
-          name,
-          anchorConnection(one, source, ['connections', name], directory),
-        ]),
-      ),
-    }),
+    ...(connections && { connections: anchorAll('connections', connections) }),
+    ...(sources && { sources: anchorAll('sources', sources) }),
     ...(apiKeys && {
       apiKeys: apiKeys.map((entry, i) => ({
         ...entry,
@@ -84,21 +82,23 @@ function anchor(document: ConfigDocument, source: YamlSource, directory: string)
   };
 }
 
-/** Also used for connections that come from an `mcpServers` file. */
-export function anchorConnection(
-  connection: ConnectionConfig,
+/** Of a connection or a source; also used for connections that come from an `mcpServers` file. */
+export function anchorRow<T extends WithSecrets>(
+  row: T,
   source: Pick<YamlSource, 'template'>,
   steps: readonly (string | number)[],
   directory: string,
-): ConnectionConfig {
-  const headers: Record<string, SecretInput> = {};
-  for (const [name, value] of Object.entries(connection.headers)) {
-    headers[name] = anchorSecret(value, source.template([...steps, 'headers', name]), directory);
-  }
-  const tls = connection.tls && anchorTls(connection.tls, directory);
-  return mapSecrets({ ...connection, headers, ...(tls && { tls }) }, (secret, pointer) =>
-    anchorSecret(secret, source.template([...steps, ...pointerSteps(pointer)]), directory),
-  );
+): T {
+  const anchored = (secret: SecretInput, at: readonly string[]) =>
+    anchorSecret(secret, source.template([...steps, ...at]), directory);
+  const { headers, tls } = row as { headers?: Readonly<Record<string, SecretInput>>; tls?: UpstreamTlsConfig };
+  const entries = Object.entries(headers ?? {}).map(([name, value]) => [name, anchored(value, ['headers', name])]);
+  const absolute = {
+    ...row,
+    ...(headers && { headers: Object.fromEntries(entries) }),
+    ...(tls && { tls: anchorTls(tls, directory) }),
+  };
+  return mapSecrets(absolute, (secret, pointer) => anchored(secret, pointerSteps(pointer)));
 }
 
 /** `${NAME}` alone is the same as `{ env: NAME }`; inside other text it stays a template. */

@@ -7,7 +7,9 @@ import {
   connectionSchema,
   namespaceSchema,
   personaSchema,
+  ruleSchema,
   settingsSchema,
+  sourceSchema,
 } from './schema.ts';
 
 const SHAPES = {
@@ -16,6 +18,8 @@ const SHAPES = {
   persona: personaSchema,
   settings: settingsSchema,
   apiKey: apiKeySchema,
+  source: sourceSchema,
+  rule: ruleSchema,
 } as const;
 
 /** The schema of `sallyport.yaml` (draft-07, which every editor reads). */

@@ -6,7 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { connectionSchema } from './connection-schema.ts';
 import type { ConnectionConfig } from './document.ts';
 import type { ParsedFile } from './file.ts';
-import { anchorConnection, inOrder, templateReference } from './file.ts';
+import { anchorRow, inOrder, templateReference } from './file.ts';
 import { NOT_YET, nearest } from './keys.ts';
 import { connectionNameFault, headerNameFault, isSecretHeader, secretParameters } from './names.ts';
 import type { PlacedProblem } from './problems.ts';
@@ -95,7 +95,7 @@ function readEntry(entry: unknown, steps: Steps, source: YamlSource, directory: 
   if ('problems' in result) {
     return { problems: result.problems.map((problem) => ({ ...problem, steps: [...steps, ...problem.steps] })) };
   }
-  return { value: anchorConnection(result.value, source, steps, directory) };
+  return { value: anchorRow(result.value, source, steps, directory) };
 }
 
 function refusedTransport(fields: Record<string, unknown>, steps: Steps): PlacedProblem | undefined {

@@ -26,7 +26,7 @@ export function namespaceNameFault(name: string): string | undefined {
   return undefined;
 }
 
-/** Personas and keys share one shape. */
+/** Personas, keys, sources and rules share one shape. */
 export function plainNameFault(name: string): string | undefined {
   return NAME.test(name) ? undefined : SHAPE;
 }
@@ -122,4 +122,39 @@ export function uriPatternFault(pattern: string): string | undefined {
   return /^[A-Za-z0-9._~:/?#[\]@!$&'()*+,;=%{}-]{1,1000}$/.test(pattern)
     ? undefined
     : `is not a pattern: use ${WRITTEN_WITH}, and for a URI what URIs are made of; "*" for what has to be percent-encoded`;
+}
+
+/** A name for a value, as it stands in templates: `:name`. */
+export function valueNameFault(name: string): string | undefined {
+  return /^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(name)
+    ? undefined
+    : 'is not a name for a value: use letters, digits and "_", with no digit first';
+}
+
+/** Deeper than this nobody reads. */
+const MOST_KEYS = 8;
+
+/** Where a rule's rows go: keys joined by dots. */
+export function mergePathFault(path: string): string | undefined {
+  const keys = path.split('.');
+  if (keys.length > MOST_KEYS) return `has ${keys.length} keys: at most ${MOST_KEYS} can be joined`;
+  if (!keys.every((key) => /^[A-Za-z0-9_-]{1,100}$/.test(key))) {
+    return 'is not a path: write keys of letters, digits, "_" and "-", joined by dots, such as enrichment.account';
+  }
+  const poison = keys.find((key) => key === '__proto__' || key === 'constructor' || key === 'prototype');
+  return poison === undefined ? undefined : `has the key "${poison}", which is not a valid one`;
+}
+
+/** The URL of a database is a secret as a whole: what is wrong with it is said without quoting it. */
+export function postgresUrlFault(text: string): string | undefined {
+  const shape = 'must be a URL such as postgres://user:password@host:5432/database';
+  if (/[\s\p{Cc}]/u.test(text) || !URL.canParse(text)) return shape;
+  const { protocol, hostname, searchParams } = new URL(text);
+  if (protocol !== 'postgres:' && protocol !== 'postgresql:') return shape;
+  return hostname === '' && !searchParams.has('host') ? `${shape}: it names no host` : undefined;
+}
+
+/** Whether what is sent to a URL stays on this machine. */
+export function isLoopback(url: string): boolean {
+  return URL.canParse(url) && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(url).hostname);
 }

@@ -31,8 +31,10 @@ import {
 } from './fields.ts';
 import { NOT_YET } from './keys.ts';
 import { connectionNameFault, namespaceNameFault, patternFault, plainNameFault } from './names.ts';
+import { namedRuleSchema, ruleSchema } from './rule-schema.ts';
+import { sourceSchema } from './source-schema.ts';
 
-export { connectionSchema };
+export { connectionSchema, ruleSchema, sourceSchema };
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -149,7 +151,7 @@ export const settingsSchema: z.ZodType<SettingsConfig> = strict({
   anonymous: anonymous.exactOptional(),
 });
 
-const LATER_ROOT = ['tenants', 'enrichment', 'sources', 'inspection', 'rules', 'telemetry'];
+const LATER_ROOT = ['tenants', 'inspection', 'rules', 'telemetry'];
 const SETTINGS_KEYS = ['publicUrl', 'listener', 'allowedOrigins', 'audit', 'maxRequestBytes'] as const;
 
 /** A whole `sallyport.yaml`. */
@@ -179,29 +181,37 @@ export const configFileSchema: z.ZodType<ConfigDocument> = strict(
       },
       ['issuers', 'mtls', 'introspection'],
     ).exactOptional(),
+    sources: z
+      .record(checked(plainNameFault), sourceSchema)
+      .describe('Where enrichment rules get what they add, by name.')
+      .exactOptional(),
+    enrichment: z
+      .array(namedRuleSchema)
+      .describe('Rules that add to the results of tools: when, source, merge.')
+      .exactOptional(),
     audit: auditSchema.exactOptional(),
   },
   LATER_ROOT,
 ).transform((written, context): ConfigDocument => {
-  const { connections, namespaces, personas, identity } = written;
+  const { connections, namespaces, personas, identity, sources, enrichment } = written;
   const settings = readSettings(written);
-  const names = new Set<string>();
-  for (const [i, { name }] of (identity?.apiKeys ?? []).entries()) {
-    if (names.has(name)) {
-      context.addIssue({
-        code: 'custom',
-        path: ['identity', 'apiKeys', i, 'name'],
-        message: `a key named "${name}" is there twice`,
-      });
+  const tellTwice = (kind: string, entries: readonly { readonly name: string }[], ...steps: string[]): void => {
+    for (const [i, { name }] of entries.entries()) {
+      if (entries.findIndex((one) => one.name === name) === i) continue;
+      const message = `a ${kind} named "${name}" is there twice`;
+      context.addIssue({ code: 'custom', path: [...steps, i, 'name'], message });
     }
-    names.add(name);
-  }
+  };
+  tellTwice('key', identity?.apiKeys ?? [], 'identity', 'apiKeys');
+  tellTwice('rule', enrichment ?? [], 'enrichment');
   return {
     ...(settings && { settings }),
     ...(connections && { connections }),
     ...(namespaces && { namespaces }),
     ...(personas && { personas }),
     ...(identity?.apiKeys && { apiKeys: identity.apiKeys }),
+    ...(sources && { sources }),
+    ...(enrichment && { rules: Object.fromEntries(enrichment.map(({ name, ...rule }) => [name, rule])) }),
   };
 });
 

@@ -3,7 +3,7 @@ import type { Document, Node, Pair, Scalar, YAMLError, YAMLMap } from 'yaml';
 import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import type { PlacedProblem, Problem } from './problems.ts';
 import { pathText } from './problems.ts';
-import { expandTemplate, SecretError } from './secrets.ts';
+import { expandTemplate, SecretError } from './resolve.ts';
 
 /** A problem in a file, at its line and column (both from 1). */
 export interface ConfigProblem extends Problem {

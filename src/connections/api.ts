@@ -1,14 +1,14 @@
 import { z } from '@hono/zod-openapi';
 import { parseConnectionBody } from '../config/bodies.ts';
 import type { ConnectionConfig } from '../config/document.ts';
-import { resolveConnection } from '../config/secrets.ts';
+import { resolveSecrets } from '../config/resolve.ts';
 import { type Written, writtenConnection } from '../config/written.ts';
 import type { AdminContext } from '../control-plane/context.ts';
 import { type Api, endpoint, newApi } from '../control-plane/endpoint.ts';
 import { namedResource } from '../control-plane/named-resource.ts';
-import { invalid, notFound } from '../control-plane/refusal.ts';
+import { notFound } from '../control-plane/refusal.ts';
 import { findRow } from '../storage/named-rows.ts';
-import { type ConnectionRow, readStatuses, SecretProblems, type StatusRow, saveConnection } from './store.ts';
+import { type ConnectionRow, readStatuses, type StatusRow, saveConnection } from './store.ts';
 
 /** `connections`: the upstreams, how each stands, and trying one out. */
 export function connectionsApi(context: AdminContext): Api {
@@ -75,11 +75,11 @@ export function connectionsApi(context: AdminContext): Api {
     parse: (body) => {
       const parsed = parseConnectionBody(body);
       if ('problems' in parsed) return parsed;
-      const resolved = resolveConnection(parsed.value.config, context.secretSources);
+      const resolved = resolveSecrets(parsed.value.config, context.secretSources);
       return 'problems' in resolved ? resolved : { value: { ...parsed.value, config: resolved.value } };
     },
     write: writtenConnection,
-    save: (trx, wanted) => saveConnection(trx, vault, wanted).catch(asRefusal),
+    save: (trx, wanted) => saveConnection(trx, vault, wanted),
     extra: {
       schema: { status: { $ref: '#/components/schemas/ConnectionStatus' } },
       read: async (db, rows) => {
@@ -90,10 +90,6 @@ export function connectionsApi(context: AdminContext): Api {
   });
   return api;
 }
-
-const asRefusal = (error: unknown): never => {
-  throw error instanceof SecretProblems ? invalid(error.problems) : error;
-};
 
 function status(row: { readonly config: ConnectionConfig }, found: StatusRow | undefined): Written {
   const state = row.config.enabled ? (found?.state ?? 'pending') : 'disabled';

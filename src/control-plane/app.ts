@@ -7,10 +7,12 @@ import { auditApi } from '../audit/api.ts';
 import { toolsApi } from '../catalog/api.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { connectionsApi } from '../connections/api.ts';
+import { rulesApi } from '../enrichment/api.ts';
 import { keysApi } from '../identity/api.ts';
 import { namespacesApi } from '../namespaces/api.ts';
 import { packageRoot } from '../package-root.ts';
 import { personasApi } from '../policy/api.ts';
+import { sourcesApi } from '../sources/api.ts';
 import type { Meters } from '../telemetry/meters.ts';
 import { configApi } from './config-api.ts';
 import type { AdminContext } from './context.ts';
@@ -63,7 +65,18 @@ export function createApp(
   return app;
 }
 
-const ROOMS = [connectionsApi, namespacesApi, personasApi, keysApi, toolsApi, auditApi, configApi, operationsApi];
+const ROOMS = [
+  connectionsApi,
+  namespacesApi,
+  personasApi,
+  sourcesApi,
+  rulesApi,
+  keysApi,
+  toolsApi,
+  auditApi,
+  configApi,
+  operationsApi,
+];
 
 const FRONT_PAGE = `Sallyport
 

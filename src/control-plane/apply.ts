@@ -1,6 +1,8 @@
 import type { ConfigDocument } from '../config/document.ts';
 import { pathText } from '../config/problems.ts';
-import { SecretProblems, saveConnection } from '../connections/store.ts';
+import { saveConnection } from '../connections/store.ts';
+import { SecretProblems, saveWithSecrets } from '../credentials/rows.ts';
+import { saveRule } from '../enrichment/store.ts';
 import { type ConfigOf, listRows, type NamedTable, putRow, removeRow } from '../storage/named-rows.ts';
 import type { Owner } from '../storage/schema.ts';
 import type { Applier, ApplyContext } from './apply-context.ts';
@@ -21,6 +23,14 @@ export async function applyDocument(context: ApplyContext, document: ConfigDocum
   );
   await applySection(context, 'personas', document.personas, (name, config, owner) =>
     putRow(context.db, 'personas', { ...target(context, name), config, owner }),
+  );
+  await applySection(context, 'sources', document.sources, (name, config, owner) =>
+    withPaths(['sources', name], () =>
+      saveWithSecrets(context.db, context.vault, 'sources', { ...target(context, name), config, owner }),
+    ),
+  );
+  await applySection(context, 'rules', document.rules, (name, config, owner) =>
+    saveRule(context.db, { ...target(context, name), config, owner }),
   );
   await applyKeys(context, document.apiKeys);
 }

@@ -1,4 +1,5 @@
 import type { Problem } from '../config/problems.ts';
+import { recordVersions } from '../enrichment/store.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
 import type { Database, Queryable } from '../storage/database.ts';
 import { Refusal } from './refusal.ts';
@@ -47,6 +48,7 @@ export function createWriter(
     change: (change, work) =>
       inTransaction(database, async (trx) => {
         const value = await work(trx);
+        await recordVersions(trx, change);
         const document = await newRevision(trx);
         return { value, revision: document && (await storeRevision(trx, document, change)) };
       }),

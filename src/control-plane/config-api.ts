@@ -7,7 +7,7 @@ import { strict } from '../config/fields.ts';
 import { parseConfigFile, problemLine } from '../config/file.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { toProblem, validate } from '../config/problems.ts';
-import { resolveDocument } from '../config/secrets.ts';
+import { resolveDocument } from '../config/resolve.ts';
 import type { Queryable } from '../storage/database.ts';
 import { applyDocument } from './apply.ts';
 import type { AdminContext } from './context.ts';
@@ -228,7 +228,7 @@ const changesSchema = z.array(
   z
     .object({
       kind: z.enum(['added', 'changed', 'removed']),
-      section: z.enum(['settings', 'connections', 'namespaces', 'personas', 'apiKeys']),
+      section: z.enum(['settings', 'connections', 'namespaces', 'personas', 'apiKeys', 'sources', 'rules']),
       name: z.string().optional(),
       fields: z.array(z.object({ path: z.string(), before: z.unknown(), after: z.unknown() })),
     })

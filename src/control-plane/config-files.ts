@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ConfigDocument } from '../config/document.ts';
 import { type ParsedFile, parseConfigFile, problemLine } from '../config/file.ts';
 import { parseMcpServers } from '../config/mcp-servers.ts';
-import { resolveDocument } from '../config/secrets.ts';
+import { resolveDocument } from '../config/resolve.ts';
 
 /** Where the operator keeps the configuration. */
 export interface ConfigFiles {

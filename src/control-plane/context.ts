@@ -1,4 +1,4 @@
-import type { SecretSources } from '../config/secrets.ts';
+import type { SecretSources } from '../config/resolve.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { Transport } from '../snapshot/snapshot.ts';

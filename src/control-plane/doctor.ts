@@ -1,5 +1,6 @@
 import { readStatuses } from '../connections/store.ts';
 import { unopenableCredentials } from '../credentials/store.ts';
+import { readTrips } from '../enrichment/store.ts';
 import { schemaState } from '../storage/migrate.ts';
 import { listRows } from '../storage/named-rows.ts';
 import type { AdminContext } from './context.ts';
@@ -45,6 +46,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   processors: checkProcessors,
   relays: checkRelays,
   connections: checkConnections,
+  rules: checkRules,
 };
 
 const good = (name: string, detail: string): Finding => ({ name, ok: true, detail });
@@ -81,7 +83,7 @@ async function checkSecretKey({ database, vault }: AdminContext): Promise<Findin
   const lost = await unopenableCredentials(database.kysely, vault);
   const [first] = lost;
   if (first === undefined) return good('secret key', `key ${vault.keyId} opens every stored secret`);
-  const names = lost.map(({ connection }) => connection).join(', ');
+  const names = lost.map(({ table, name }) => (table === 'sources' ? `source ${name}` : name)).join(', ');
   return bad(
     'secret key',
     `the secrets of ${names} do not open: ${first.reason}`,
@@ -176,5 +178,17 @@ async function checkConnections({ database, tenant }: AdminContext): Promise<rea
       `${status?.state ?? 'pending'}: ${why}`,
       `Check that ${config.url} is up and reachable from here; sallyport connection test ${name}`,
     );
+  });
+}
+
+/** Rules that switched themselves off; nothing is said of those that run. */
+async function checkRules({ database, tenant }: AdminContext): Promise<readonly Finding[]> {
+  const rows = await listRows(database.kysely, 'rules', tenant);
+  const trips = await readTrips(database.kysely, tenant);
+  return rows.flatMap(({ id, name, config }) => {
+    const trip = trips.get(id);
+    if (trip === undefined || !config.enabled) return [];
+    const remedy = `Correct what it says, then: sallyport rule enable ${name}`;
+    return [bad(`rule ${name}`, `is off since ${trip.at.toISOString()}, it failed too often: ${trip.reason}`, remedy)];
   });
 }

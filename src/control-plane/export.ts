@@ -2,17 +2,18 @@ import { type ConfigChange, diffDocuments } from '../config/diff.ts';
 import { type ApiKeyConfig, type ConfigDocument, REDACTED } from '../config/document.ts';
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
 import { joinSecrets, secretValue } from '../config/secrets.ts';
-import { readReferences, revealConnection } from '../connections/store.ts';
+import { revealRow } from '../credentials/rows.ts';
+import { readReferences, type SecretTable } from '../credentials/store.ts';
 import { type Vault, VaultError } from '../credentials/vault.ts';
 import { findKeyByHash, type KeyRow, listKeys } from '../identity/store.ts';
 import type { Queryable } from '../storage/database.ts';
-import { listRows, type NamedTable, type Row } from '../storage/named-rows.ts';
+import { type ConfigOf, listRows, type NamedTable, type Row } from '../storage/named-rows.ts';
 import { readSettings } from './store.ts';
 
 /** What is configured now, as one document: secrets as the references they came from, or `[REDACTED]`. */
 export async function exportDocument(db: Queryable, tenant: string): Promise<ConfigDocument> {
   const references = await readReferences(db, tenant);
-  return document(db, tenant, async (row) => joinSecrets(row.config, references.get(row.id) ?? {}));
+  return document(db, tenant, async (_, row) => joinSecrets(row.config, references.get(row.id) ?? {}));
 }
 
 /** What applying a document would change. Needs the vault: a secret that is written again as it was is no change. */
@@ -23,8 +24,8 @@ export async function diffAgainst(
   after: ConfigDocument,
 ): Promise<ConfigChange[]> {
   // A secret that cannot be opened differs from whatever is written, which is how one stores it again.
-  const before = await document(db, tenant, (row) =>
-    revealConnection(db, vault, row).catch((error: unknown) => {
+  const before = await document(db, tenant, (table, row) =>
+    revealRow(db, vault, table, row).catch((error: unknown) => {
       if (error instanceof VaultError) return row.config;
       throw error;
     }),
@@ -37,20 +38,27 @@ export async function diffAgainst(
 async function document(
   db: Queryable,
   tenant: string,
-  connectionOf: (row: Row<'connections'>) => Promise<Row<'connections'>['config']>,
+  configOf: <T extends SecretTable>(table: T, row: Row<T>) => Promise<ConfigOf<T>>,
 ): Promise<ConfigDocument> {
+  const withSecrets = async <T extends SecretTable>(table: T): Promise<Record<string, ConfigOf<T>>> => {
+    const configs: Record<string, ConfigOf<T>> = {};
+    for (const row of await listRows(db, table, tenant)) configs[row.name] = await configOf(table, row);
+    return configs;
+  };
   const settings = await readSettings(db);
-  const connections: Record<string, Row<'connections'>['config']> = {};
-  for (const row of await listRows(db, 'connections', tenant)) connections[row.name] = await connectionOf(row);
   const keys = (await listKeys(db, tenant)).filter((row) => row.origin !== null);
   const personas = await section(db, 'personas', tenant);
+  const sources = await withSecrets('sources');
+  const rules = await section(db, 'rules', tenant);
   return {
     ...(settings && { settings: settings.config }),
-    connections,
+    connections: await withSecrets('connections'),
     namespaces: await section(db, 'namespaces', tenant),
     // Left out where there is none: an empty section would mean that nobody may do anything.
     ...(Object.keys(personas).length > 0 && { personas }),
     ...(keys.length > 0 && { apiKeys: keys.map(declared) }),
+    ...(Object.keys(sources).length > 0 && { sources }),
+    ...(Object.keys(rules).length > 0 && { rules }),
   };
 }
 

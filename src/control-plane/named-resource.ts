@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import type { Named, Parsed } from '../config/bodies.ts';
 import { writtenJsonSchema } from '../config/json-schema.ts';
 import type { Written } from '../config/written.ts';
+import { SecretProblems } from '../credentials/rows.ts';
 import type { Queryable } from '../storage/database.ts';
 import { type ConfigOf, findRow, listRows, type NamedTable, type Row, removeRow } from '../storage/named-rows.ts';
 import type { AdminContext } from './context.ts';
@@ -11,17 +12,18 @@ import {
   decodeCursor,
   encodeCursor,
   endpoint,
+  isNumberPlace,
   type JsonSchema,
   pageQuery,
   Reply,
 } from './endpoint.ts';
 import { changedMeanwhile, exists, invalid, notFound, ownedByFile } from './refusal.ts';
 
-/** What tells connections, namespaces and personas apart for the admin API. */
+/** What tells connections, namespaces, personas, sources and rules apart for the admin API. */
 export interface NamedResource<T extends NamedTable> {
   readonly table: T;
   /** For sentences and for the published schema: `connection`. */
-  readonly kind: 'connection' | 'namespace' | 'persona';
+  readonly kind: 'connection' | 'namespace' | 'persona' | 'source' | 'rule';
   readonly parse: (body: unknown) => Parsed<Named<ConfigOf<T>>>;
   readonly write: (config: ConfigOf<T>) => Written;
   readonly save: (
@@ -33,13 +35,33 @@ export interface NamedResource<T extends NamedTable> {
     readonly schema: JsonSchema;
     readonly read: (db: Queryable, rows: readonly Row<T>[]) => Promise<Map<string, Written>>;
   };
+  /** The order of lists; by name where there is none. */
+  readonly order?: (rows: readonly Row<T>[]) => Row<T>[];
+  /** Throws where a row must not be removed now. */
+  readonly mayRemove?: (trx: Queryable, row: Row<T>) => Promise<void>;
 }
 
 /** What the gateway says of a row besides its configuration. May be sent back; it is ignored then. */
-const READ_ONLY = new Set(['id', 'owner', 'version', 'createdAt', 'updatedAt', 'status']);
+const READ_ONLY = new Set(['id', 'owner', 'version', 'createdAt', 'updatedAt', 'status', 'runs']);
+
+/** What rooms need that do more with rows than this. */
+export interface NamedRows<T extends NamedTable> {
+  readonly show: (row: Row<T>) => Promise<Reply>;
+  /** Throws 404. */
+  readonly mustFind: (db: Queryable, name: string) => Promise<Row<T>>;
+  /** Throws where `If-Match` does not, or a configuration file owns the row. */
+  readonly mayChange: (request: ApiRequest<unknown>, row: Row<T>) => void;
+  readonly change: <V>(reason: string, work: (trx: Queryable) => Promise<V>) => Promise<V>;
+  /** Of the published schema: as answers have it. */
+  readonly shown: JsonSchema;
+}
 
 /** List, create, read, replace, merge and remove, the same for every named thing. */
-export function namedResource<T extends NamedTable>(api: Api, context: AdminContext, resource: NamedResource<T>): void {
+export function namedResource<T extends NamedTable>(
+  api: Api,
+  context: AdminContext,
+  resource: NamedResource<T>,
+): NamedRows<T> {
   const { table, kind, parse, write } = resource;
   const { database, writer, tenant } = context;
   const path = `/${table}`;
@@ -85,16 +107,23 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
   const change = <V>(reason: string, work: (trx: Queryable) => Promise<V>): Promise<V> =>
     writer.change({ author: 'admin api', reason }, work).then(({ value }) => value);
   const save = (trx: Queryable, wanted: { name: string; config: ConfigOf<T> }) =>
-    resource.save(trx, { tenant, owner: 'api', ...wanted }).then(({ row }) => row);
+    resource.save(trx, { tenant, owner: 'api', ...wanted }).then(({ row }) => row, asRefusal);
 
   endpoint(
     api,
     { method: 'get', path, tag, summary: `List ${table}`, query: z.strictObject(pageQuery), response: page },
     async ({ query }) => {
+      const { limit } = query;
+      if (resource.order !== undefined) {
+        const start = decodeCursor(query.cursor, isNumberPlace) ?? 0;
+        const rows = resource.order(await listRows(database.kysely, table, tenant));
+        const items = await showAll(rows.slice(start, start + limit));
+        return { items, ...(rows.length > start + limit && { nextCursor: encodeCursor(start + limit) }) };
+      }
       const after = decodeCursor(query.cursor, (place) => typeof place === 'string');
-      const rows = await listRows(database.kysely, table, tenant, { after, limit: query.limit + 1 });
-      const items = await showAll(rows.slice(0, query.limit));
-      return { items, ...(rows.length > query.limit && { nextCursor: encodeCursor(rows[query.limit - 1]?.name) }) };
+      const rows = await listRows(database.kysely, table, tenant, { after, limit: limit + 1 });
+      const items = await showAll(rows.slice(0, limit));
+      return { items, ...(rows.length > limit && { nextCursor: encodeCursor(rows[limit - 1]?.name) }) };
     },
   );
 
@@ -187,23 +216,22 @@ export function namedResource<T extends NamedTable>(api: Api, context: AdminCont
       await change(`remove ${kind} ${name}`, async (trx) => {
         const before = await mustFind(trx, name);
         mayChange(request, before);
+        await resource.mayRemove?.(trx, before);
         await removeRow(trx, table, before.id);
       });
       return new Reply(204);
     },
   );
+  return { show: (row) => reply(200, row), mustFind, mayChange, change, shown };
 }
+
+const asRefusal = (error: unknown): never => {
+  throw error instanceof SecretProblems ? invalid(error.problems) : error;
+};
 
 /** The published schemas: as people write it under a name, and with what the gateway adds. */
 function describe(api: Api, kind: NamedResource<NamedTable>['kind'], extra: JsonSchema = {}) {
-  const {
-    properties = {},
-    required = [],
-    ...rest
-  } = writtenJsonSchema(kind) as {
-    properties?: Record<string, object>;
-    required?: string[];
-  };
+  const written = writtenJsonSchema(kind) as JsonSchema;
   const title = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
   const component = (name: string, schema: JsonSchema): JsonSchema => {
     api.openAPIRegistry.registerComponent('schemas', name, schema as never);
@@ -217,18 +245,24 @@ function describe(api: Api, kind: NamedResource<NamedTable>['kind'], extra: Json
     createdAt: { type: 'string', format: 'date-time' },
     updatedAt: { type: 'string', format: 'date-time' },
   };
-  const body = component(`${title}Body`, { ...rest, properties: { name, ...properties }, required });
-  const shown = component(title, {
-    type: 'object',
-    properties: { ...properties, ...extra, ...meta },
-    required: [...new Set([...required, ...Object.keys(meta)])],
-  });
+  const body = component(`${title}Body`, withMembers(written, { name }, []));
+  const shown = component(title, withMembers(written, { ...extra, ...meta }, Object.keys(meta)));
   const page = {
     type: 'object',
     properties: { items: { type: 'array', items: shown }, nextCursor: { type: 'string' } },
     required: ['items'],
   };
   return { body, shown, page };
+}
+
+/** The schema of an object, or of several kinds of objects, with members more. */
+function withMembers(schema: JsonSchema, members: Readonly<Record<string, object>>, needed: string[]): JsonSchema {
+  for (const union of ['oneOf', 'anyOf'] as const) {
+    const kinds = schema[union] as readonly JsonSchema[] | undefined;
+    if (kinds) return { ...schema, [union]: kinds.map((kind) => withMembers(kind, members, needed)) };
+  }
+  const { properties, required = [] } = schema as { properties?: object; required?: readonly string[] };
+  return { ...schema, properties: { ...properties, ...members }, required: [...new Set([...required, ...needed])] };
 }
 
 const etag = (row: { readonly version: number }): string => `"${row.version}"`;

@@ -9,10 +9,16 @@ export function rollbackDocument(revision: RevisionDocument, tenant: string): Co
   const own = revision.tenants.find(({ id }) => id === tenant);
   return {
     settings: revision.settings,
-    connections: Object.fromEntries((own?.connections ?? []).map(({ name, config }) => [name, config])),
+    connections: configs(own?.connections ?? []),
     namespaces: byName(own?.namespaces ?? []),
     personas: byName(own?.personas ?? []),
+    sources: configs(own?.sources ?? []),
+    rules: configs(own?.rules ?? []),
   };
+}
+
+function configs<C>(rows: readonly { readonly name: string; readonly config: C }[]): Record<string, C> {
+  return Object.fromEntries(rows.map(({ name, config }) => [name, config]));
 }
 
 function byName<T extends { readonly name: string }>(rows: readonly T[]): Record<string, Omit<T, 'name'>> {

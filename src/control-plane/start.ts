@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigDocument } from '../config/document.ts';
-import { referableEnvironment } from '../config/secrets.ts';
+import { referableEnvironment } from '../config/resolve.ts';
 import { createVault } from '../credentials/vault.ts';
 import { createEgress } from '../egress/egress.ts';
 import { socketsIn } from '../runtime/sockets.ts';

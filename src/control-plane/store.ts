@@ -1,7 +1,14 @@
 import { sql } from 'kysely';
 import type { SettingsConfig } from '../config/document.ts';
 import { DEFAULT_SETTINGS } from '../config/schema.ts';
-import type { ConnectionRevision, RevisionDocument, TenantRevision } from '../snapshot/revision.ts';
+import { credentialIds } from '../credentials/store.ts';
+import type {
+  ConnectionRevision,
+  RevisionDocument,
+  RuleRevision,
+  SourceRevision,
+  TenantRevision,
+} from '../snapshot/revision.ts';
 import type { Queryable } from '../storage/database.ts';
 import { listRows } from '../storage/named-rows.ts';
 import { notify } from '../storage/notify.ts';
@@ -21,19 +28,19 @@ export async function buildRevision(db: Queryable): Promise<RevisionDocument> {
 }
 
 async function buildTenant(db: Queryable, tenant: string): Promise<TenantRevision> {
-  const credentials = await db
-    .selectFrom('credentials')
-    .select(['id', 'connection_id'])
-    .where('tenant_id', '=', tenant)
-    .where('owner_subject', '=', '')
-    .execute();
-  const credentialOf = new Map(credentials.map((row) => [row.connection_id, row.id]));
+  const credentialOf = await credentialIds(db, tenant);
   const connections = (await listRows(db, 'connections', tenant)).map(
     ({ id, name, config }): ConnectionRevision => ({ id, name, config, credentialId: credentialOf.get(id) ?? null }),
   );
+  const sources = (await listRows(db, 'sources', tenant)).map(
+    ({ id, name, config }): SourceRevision => ({ id, name, config, credentialId: credentialOf.get(id) ?? null }),
+  );
+  const rules = (await listRows(db, 'rules', tenant)).map(
+    ({ id, name, version, config }): RuleRevision => ({ id, name, version, config }),
+  );
   const namespaces = (await listRows(db, 'namespaces', tenant)).map(({ name, config }) => ({ name, ...config }));
   const personas = (await listRows(db, 'personas', tenant)).map(({ name, config }) => ({ name, ...config }));
-  return { id: tenant, connections, namespaces, personas };
+  return { id: tenant, connections, namespaces, personas, sources, rules };
 }
 
 /** Settings that were written, if any were; and who owns them. */
@@ -141,7 +148,7 @@ export async function activateRevision(db: Queryable, id: number): Promise<void>
 
 /** Without configuration files nothing is a file's any more: the rows stay and the API may change them. */
 export async function releaseFileRows(db: Queryable): Promise<void> {
-  for (const table of ['settings', 'connections', 'namespaces', 'personas', 'api_keys'] as const) {
+  for (const table of ['settings', 'connections', 'namespaces', 'personas', 'sources', 'rules', 'api_keys'] as const) {
     await sql`update ${sql.table(table)} set owner = 'api' where owner = 'file'`.execute(db);
   }
 }

@@ -4,10 +4,20 @@ import type { SecretReference } from '../config/document.ts';
 import type { Queryable } from '../storage/database.ts';
 import type { Vault } from './vault.ts';
 
-/** A connection's secrets, opened: JSON pointer into its configuration → value. */
+/** The tables whose rows have secrets, and by which column `credentials` refers to them. */
+const COLUMNS = { connections: 'connection_id', sources: 'source_id' } as const;
+export type SecretTable = keyof typeof COLUMNS;
+
+/** A row whose secrets these are. */
+export interface SecretOwner {
+  readonly table: SecretTable;
+  readonly id: string;
+}
+
+/** The secrets of one row, opened: JSON pointer into its configuration → value. */
 export type SecretValues = Readonly<Record<string, string>>;
 
-/** What is stored for a connection: the values, and where they came from. */
+/** What is stored for a row: the values, and where they came from. */
 export interface StoredSecrets {
   readonly id: string;
   readonly values: SecretValues;
@@ -32,33 +42,33 @@ export async function readSecrets(
   return new Map(rows.map((row) => [row.id, unseal(vault, row)]));
 }
 
-/** A connection's own (shared) secrets, or undefined if it has none. */
-export async function readConnectionSecrets(
+/** A row's own (shared) secrets, or undefined if it has none. */
+export async function readOwnSecrets(
   db: Queryable,
   vault: Vault,
-  connectionId: string,
+  { table, id }: SecretOwner,
 ): Promise<StoredSecrets | undefined> {
   const row = await db
     .selectFrom('credentials')
     .select(['id', 'ciphertext', 'key_id', 'refs'])
-    .where('connection_id', '=', connectionId)
+    .where(COLUMNS[table], '=', id)
     .where('owner_subject', '=', '')
     .executeTakeFirst();
   return row && { id: row.id, values: unseal(vault, row), refs: row.refs };
 }
 
 /**
- * Makes a connection's secrets exactly these; true if they were not. Changed values get a new row with a new id: the id stands for one set of
- * values, so the revision that names it changes with them, and the audit says which were used.
+ * Makes a row's secrets exactly these; true if they were not. Changed values get a new row with a new id: the id stands
+ * for one set of values, so the revision that names it changes with them, and the audit says which were used.
  */
-export async function writeConnectionSecrets(
+export async function writeOwnSecrets(
   db: Queryable,
   vault: Vault,
-  connection: { readonly id: string; readonly tenant: string },
+  owner: SecretOwner & { readonly tenant: string },
   secrets: { readonly values: SecretValues; readonly refs: Readonly<Record<string, SecretReference>> },
 ): Promise<boolean> {
   // What does not open any more differs from whatever is written now.
-  const before = await readConnectionSecrets(db, vault, connection.id).catch(() => undefined);
+  const before = await readOwnSecrets(db, vault, owner).catch(() => undefined);
   if (before !== undefined && isDeepStrictEqual(before.values, secrets.values)) {
     await db
       .updateTable('credentials')
@@ -69,7 +79,7 @@ export async function writeConnectionSecrets(
   }
   await db
     .deleteFrom('credentials')
-    .where('connection_id', '=', connection.id)
+    .where(COLUMNS[owner.table], '=', owner.id)
     .where('owner_subject', '=', '')
     .execute();
   if (Object.keys(secrets.values).length === 0) return before !== undefined;
@@ -79,14 +89,52 @@ export async function writeConnectionSecrets(
     .insertInto('credentials')
     .values({
       id,
-      tenant_id: connection.tenant,
-      connection_id: connection.id,
+      tenant_id: owner.tenant,
+      [COLUMNS[owner.table]]: owner.id,
       ciphertext,
       key_id: keyId,
       refs: JSON.stringify(secrets.refs),
     })
     .execute();
   return true;
+}
+
+/** For each row of a tenant that has any secrets: where they came from, by pointer. What `export` writes. */
+export async function readReferences(
+  db: Queryable,
+  tenant: string,
+): Promise<Map<string, Readonly<Record<string, SecretReference>>>> {
+  const rows = await db
+    .selectFrom('credentials')
+    .select(['connection_id', 'source_id', 'refs'])
+    .where('tenant_id', '=', tenant)
+    .where('owner_subject', '=', '')
+    .execute();
+  return new Map(rows.map((row) => [(row.connection_id ?? row.source_id) as string, row.refs]));
+}
+
+/** For each row of a tenant that has any secrets: the row of `credentials` that holds them. */
+export async function credentialIds(db: Queryable, tenant: string): Promise<Map<string, string>> {
+  const rows = await db
+    .selectFrom('credentials')
+    .select(['id', 'connection_id', 'source_id'])
+    .where('tenant_id', '=', tenant)
+    .where('owner_subject', '=', '')
+    .execute();
+  return new Map(rows.map((row) => [(row.connection_id ?? row.source_id) as string, row.id]));
+}
+
+/** Every secret value that is stored for a tenant and opens. */
+export async function allSecretValues(db: Queryable, vault: Vault, tenant: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('credentials')
+    .select(['id', 'ciphertext', 'key_id'])
+    .where('tenant_id', '=', tenant)
+    .execute();
+  return rows.flatMap((row) => {
+    const plain = openOrSkip(vault, row);
+    return plain === undefined ? [] : Object.values(JSON.parse(plain.toString()) as SecretValues);
+  });
 }
 
 /** Seals again, under the newest key, whatever an older one sealed; returns how many rows that were. */
@@ -107,22 +155,26 @@ export async function resealCredentials(db: Queryable, vault: Vault): Promise<nu
   return resealed;
 }
 
-/** Connections whose secrets this process cannot open, with the reason, for `doctor`. */
+/** Connections and sources whose secrets this process cannot open, with the reason, for `doctor`. */
 export async function unopenableCredentials(
   db: Queryable,
   vault: Vault,
-): Promise<{ connection: string; reason: string }[]> {
+): Promise<{ table: SecretTable; name: string; reason: string }[]> {
   const rows = await db
     .selectFrom('credentials')
-    .innerJoin('connections', 'connections.id', 'credentials.connection_id')
-    .select(['credentials.id', 'ciphertext', 'key_id', 'connections.name'])
+    .leftJoin('connections', 'connections.id', 'credentials.connection_id')
+    .leftJoin('sources', 'sources.id', 'credentials.source_id')
+    .select(['credentials.id', 'ciphertext', 'key_id', 'connections.name as connection', 'sources.name as source'])
     .execute();
   return rows.flatMap((row) => {
     try {
       unseal(vault, row);
       return [];
     } catch (error) {
-      return [{ connection: row.name, reason: (error as Error).message }];
+      const { connection, source } = row;
+      const owner = connection === null ? ['sources', source] : ['connections', connection];
+      const [table, name] = owner as [SecretTable, string];
+      return [{ table, name, reason: (error as Error).message }];
     }
   });
 }

@@ -3,11 +3,12 @@
  * revision is stored, so that what is stored can be served.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import type { SecretInput, UpstreamTlsConfig } from '../config/document.ts';
+import type { SecretInput, SourceType, UpstreamTlsConfig } from '../config/document.ts';
 import { REDACTED } from '../config/document.ts';
 import { connectionNameFault, namespaceNameFault, plainNameFault } from '../config/names.ts';
 import { pathText } from '../config/problems.ts';
-import type { ConnectionRevision, RevisionDocument, TenantRevision } from './revision.ts';
+import { checkRule } from '../enrichment/compile.ts';
+import type { ConnectionRevision, RevisionDocument, RuleRevision, SourceRevision, TenantRevision } from './revision.ts';
 
 export interface RevisionProblem {
   /** `connections.crm.tls.ca`; with the tenant in front where it is not `default`. */
@@ -28,7 +29,7 @@ export function checkRevision(document: RevisionDocument): RevisionProblem[] {
 }
 
 function checkTenant(tenant: TenantRevision): RevisionProblem[] {
-  const { connections, namespaces, personas } = tenant;
+  const { connections, namespaces, personas, sources = [], rules = [] } = tenant;
   const problems = [
     ...checkNames('connections', connections, connectionNameFault),
     ...checkNames('namespaces', namespaces, namespaceNameFault),
@@ -41,6 +42,10 @@ function checkTenant(tenant: TenantRevision): RevisionProblem[] {
         message: 'needs "roles" or "subjects": nobody could ever have it',
       })),
     ...connections.flatMap(checkTls),
+    ...checkNames('sources', sources, plainNameFault),
+    ...sources.flatMap(checkTrust),
+    ...checkNames('rules', rules, plainNameFault),
+    ...checkRules(rules, sources),
   ];
   if (connections.length > MAXIMUM_CONNECTIONS) {
     const message = `${connections.length} connections are too many: at most ${MAXIMUM_CONNECTIONS}`;
@@ -90,6 +95,20 @@ function checkTls({ name, config }: ConnectionRevision): RevisionProblem[] {
   if (fault) problems.push({ path: `${path}.ca`, message: fault });
   problems.push(...checkClientCertificate(tls, path));
   return problems;
+}
+
+function checkTrust({ name, config }: SourceRevision): RevisionProblem[] {
+  const ca = 'tls' in config ? config.tls?.ca : undefined;
+  const fault = ca === undefined ? undefined : certificateFault(ca);
+  return fault ? [{ path: pathText(['sources', name, 'tls', 'ca']), message: fault }] : [];
+}
+
+/** Paths of faults are those of the rule: `rules.owner-context.source.query`. */
+function checkRules(rules: readonly RuleRevision[], sources: readonly SourceRevision[]): RevisionProblem[] {
+  const types = new Map<string, SourceType>(sources.map(({ name, config }) => [name, config.type]));
+  return rules.flatMap(({ name, config }) =>
+    checkRule(config, types).map(({ path, message }) => ({ path: `${pathText(['rules', name])}.${path}`, message })),
+  );
 }
 
 function checkClientCertificate({ cert, key }: UpstreamTlsConfig, path: string): RevisionProblem[] {

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
-import type { ConnectionConfig, NamespaceConfig, PersonaConfig } from '../config/document.ts';
+import type { ConnectionConfig, NamespaceConfig, PersonaConfig, RuleConfig, SourceConfig } from '../config/document.ts';
 import type { Queryable } from './database.ts';
 import type { Owner } from './schema.ts';
 
-/** Connections, namespaces and personas: tables of one shape, a configuration under a name that its tenant chose. */
+/** Tables of one shape: a configuration under a name that its tenant chose. */
 export type NamedTable = keyof Configs;
 
 interface Configs {
   connections: ConnectionConfig;
   namespaces: NamespaceConfig;
   personas: PersonaConfig;
+  sources: SourceConfig;
+  rules: RuleConfig;
 }
 
 /** What such a row configures. */
@@ -67,13 +69,15 @@ export async function putRow<T extends NamedTable>(
     readonly config: ConfigOf<T>;
     readonly owner: Owner;
     readonly touch?: boolean;
+    /** Of a row that is new; 1 when not written. */
+    readonly firstVersion?: number;
   },
 ): Promise<{ readonly row: Row<T>; readonly outcome: 'created' | 'updated' | 'unchanged' }> {
   const before = await findRow(db, table, wanted.tenant, wanted.name);
   const config = JSON.stringify(wanted.config);
   if (before === undefined) {
     const { tenant, name, owner } = wanted;
-    const values = { id: randomUUID(), tenant_id: tenant, name, config, owner };
+    const values = { id: randomUUID(), tenant_id: tenant, name, config, owner, version: wanted.firstVersion ?? 1 };
     const row = await db.insertInto(as(table)).values(values).returningAll().executeTakeFirstOrThrow();
     return { row: row as unknown as Row<T>, outcome: 'created' };
   }
@@ -94,5 +98,5 @@ export async function removeRow(db: Queryable, table: NamedTable, id: string): P
   await db.deleteFrom(as(table)).where('id', '=', id).execute();
 }
 
-/** The three tables differ in the type of `config` only; Kysely's types take one name at a time. */
+/** The tables differ in the type of `config` only; Kysely's types take one name at a time. */
 const as = (table: NamedTable): 'connections' => table as 'connections';

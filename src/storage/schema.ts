@@ -3,8 +3,10 @@ import type {
   ConnectionConfig,
   NamespaceConfig,
   PersonaConfig,
+  RuleConfig,
   SecretReference,
   SettingsConfig,
+  SourceConfig,
 } from '../config/document.ts';
 import type { Era } from '../mcp/revision.ts';
 import type { RevisionDocument } from '../snapshot/revision.ts';
@@ -20,6 +22,10 @@ export interface Tables {
   connections: NamedRow<ConnectionConfig>;
   namespaces: NamedRow<NamespaceConfig>;
   personas: NamedRow<PersonaConfig>;
+  sources: NamedRow<SourceConfig>;
+  rules: NamedRow<RuleConfig>;
+  rule_versions: RuleVersionsTable;
+  rule_trips: { rule_id: string; version: number; reason: string; at: Generated<Date> };
   credentials: CredentialsTable;
   api_keys: ApiKeysTable;
   revisions: RevisionsTable;
@@ -47,7 +53,7 @@ export type Json<T> = ColumnType<T, string, string>;
 /** Who may change a row: the admin API, a configuration file, or the demo (which the API may change too). */
 export type Owner = 'api' | 'file' | 'demo';
 
-/** What connections, namespaces and personas have in common. */
+/** What connections, namespaces, personas, sources and rules have in common. */
 export interface NamedRow<Config> {
   id: string;
   tenant_id: string;
@@ -59,10 +65,22 @@ export interface NamedRow<Config> {
   version: Generated<number>;
 }
 
+interface RuleVersionsTable {
+  tenant_id: string;
+  rule_name: string;
+  version: number;
+  config: Json<RuleConfig>;
+  author: string;
+  reason: string;
+  at: Generated<Date>;
+}
+
 interface CredentialsTable {
   id: string;
   tenant_id: string;
-  connection_id: string;
+  /** One of these two is there. */
+  connection_id: string | null;
+  source_id: string | null;
   owner_subject: Generated<string>;
   ciphertext: Buffer;
   key_id: string;

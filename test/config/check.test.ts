@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { ConnectionConfig } from '../../src/config/document.ts';
+import { resolveDocument, resolveSecrets } from '../../src/config/resolve.ts';
 import { connectionSchema, DEFAULT_SETTINGS, namespaceSchema, personaSchema } from '../../src/config/schema.ts';
-import { resolveConnection, resolveDocument } from '../../src/config/secrets.ts';
 import { checkRevision } from '../../src/snapshot/check.ts';
 import type { RevisionDocument, TenantRevision } from '../../src/snapshot/revision.ts';
 import { createCa, ec, selfSigned } from '../xds/certificates.ts';
@@ -99,7 +99,7 @@ t.test('references are resolved with all that is missing told at once, and no se
   const one = (config: object): ConnectionConfig => connectionSchema.parse({ url: 'http://a', ...config });
   const sources = { env, readFile: file };
 
-  const good = resolveConnection(
+  const good = resolveSecrets(
     one({ auth: { type: 'basic', username: 'u', password: { file: '/key' } }, headers: { a: { env: 'TOKEN' } } }),
     sources,
   );
@@ -115,7 +115,7 @@ t.test('references are resolved with all that is missing told at once, and no se
     headers: { a: { env: 'EMPTY' }, b: { file: '/nope' }, c: { env: 'LINES' }, d: { env: 'EURO' } },
     tls: { ca: '/nope.pem' },
   });
-  t.same(resolveConnection(bad, sources, ['connections', 'x']), {
+  t.same(resolveSecrets(bad, sources, ['connections', 'x']), {
     problems: [
       { path: 'connections.x.headers.a', message: 'environment variable EMPTY is empty' },
       { path: 'connections.x.headers.b', message: 'cannot read /nope: ENOENT' },
@@ -130,10 +130,10 @@ t.test('references are resolved with all that is missing told at once, and no se
   });
 
   const passwords = one({ auth: { type: 'basic', username: 'ü', password: { env: 'EURO' } } });
-  t.match(resolveConnection(passwords, sources), { value: { auth: { password: { value: '5€' } } } }, 'sent encoded');
+  t.match(resolveSecrets(passwords, sources), { value: { auth: { password: { value: '5€' } } } }, 'sent encoded');
 
   // The admin API reads no files: whoever has the admin token need not have the machine.
-  const remote = resolveConnection(one({ auth: { type: 'bearer', token: { file: '/key' } }, tls: { ca: '/ca.pem' } }), {
+  const remote = resolveSecrets(one({ auth: { type: 'bearer', token: { file: '/key' } }, tls: { ca: '/ca.pem' } }), {
     env,
   });
   t.match(remote, {

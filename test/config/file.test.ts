@@ -112,7 +112,7 @@ t.test('sections that are not written are absent, and settings are one section',
 t.test('anchors and merge keys work, and problems inside them are found', async (t) => {
   const text = 'x: &base { session: pooled }\nconnections: { a: { <<: *base, url: http://a } }';
   t.same(problemsOf(text), [
-    'c.yaml:1:1: x: unknown key "x": expected one of $schema, publicUrl, listener, allowedOrigins, maxRequestBytes, connections, namespaces, personas, identity, audit',
+    'c.yaml:1:1: x: unknown key "x": expected one of $schema, publicUrl, listener, allowedOrigins, maxRequestBytes, connections, namespaces, personas, identity, sources, enrichment, audit',
   ]);
   const merged = documentOf('connections:\n  a: &a { url: http://a, session: pooled }\n  b: { <<: *a, timeout: 5s }');
   t.match(merged.connections?.b, { url: 'http://a', session: 'pooled', timeoutMs: 5000 });
@@ -319,10 +319,8 @@ const BAD: [string, string, string[]][] = [
   ],
   [
     'later sections',
-    'tenants: {}\nenrichment: []\nsources: {}\ninspection: {}',
-    ['tenants', 'enrichment', 'sources', 'inspection'].map(
-      (key, i) => `${i + 1}:1: ${key}: "${key}" is not supported by this version yet`,
-    ),
+    'tenants: {}\ninspection: {}',
+    ['tenants', 'inspection'].map((key, i) => `${i + 1}:1: ${key}: "${key}" is not supported by this version yet`),
   ],
   ['receipts', 'audit: { receipts: true }', ['1:10: audit.receipts: "receipts" is not supported by this version yet']],
   [
