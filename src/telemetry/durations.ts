@@ -12,45 +12,54 @@ import {
   type MetricProducer,
 } from '@opentelemetry/sdk-metrics';
 
-/** Upper bounds, seconds. */
-const BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Upper bounds. */
+export const SECONDS: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+export const MILLISECONDS: readonly number[] = [0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 
-/** The durations of one combination of attributes. */
+/** The durations of one combination of attributes, in the unit of their bounds. */
 export class Durations {
   readonly attributes: Attributes;
-  private readonly buckets = new Float64Array(BUCKETS_S.length + 1);
+  private readonly bounds: readonly number[];
+  private readonly buckets: Float64Array;
   private sum = 0;
 
-  constructor(attributes: Attributes) {
+  constructor(attributes: Attributes, bounds: readonly number[]) {
     this.attributes = attributes;
+    this.bounds = bounds;
+    this.buckets = new Float64Array(bounds.length + 1);
   }
 
   get count(): number {
     return this.buckets.reduce((total, one) => total + one, 0);
   }
 
-  record(seconds: number): void {
+  record(duration: number): void {
     let bucket = 0;
-    while (bucket < BUCKETS_S.length && seconds > (BUCKETS_S[bucket] as number)) bucket++;
+    while (bucket < this.bounds.length && duration > (this.bounds[bucket] as number)) bucket++;
     this.buckets[bucket] = (this.buckets[bucket] as number) + 1;
-    this.sum += seconds;
+    this.sum += duration;
   }
 
   dataPoint(startTime: HrTime, endTime: HrTime): DataPoint<Histogram> {
     const counts = [...this.buckets];
-    const value = { buckets: { boundaries: BUCKETS_S, counts }, sum: this.sum, count: this.count };
+    const value = { buckets: { boundaries: [...this.bounds], counts }, sum: this.sum, count: this.count };
     return { startTime, endTime, attributes: this.attributes, value };
   }
 }
 
 /** Gives a reader what `all` holds whenever it asks. */
-export function durationsProducer(name: string, description: string, all: () => Iterable<Durations>): MetricProducer {
+export function durationsProducer(
+  name: string,
+  description: string,
+  unit: 's' | 'ms',
+  all: () => Iterable<Durations>,
+): MetricProducer {
   const startTime = now();
   return {
     async collect(): Promise<CollectionResult> {
       const endTime = now();
       const dataPoints = [...all()].map((one) => one.dataPoint(startTime, endTime));
-      const descriptor = { name, description, unit: 's', valueType: ValueType.DOUBLE };
+      const descriptor = { name, description, unit, valueType: ValueType.DOUBLE };
       const metric = {
         descriptor,
         aggregationTemporality: AggregationTemporality.CUMULATIVE,

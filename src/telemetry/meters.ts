@@ -1,11 +1,15 @@
 /** What the data plane counts (OpenTelemetry metrics, read as Prometheus text). Labels stay few and bounded. */
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { AggregationTemporality, MeterProvider, type MetricProducer, MetricReader } from '@opentelemetry/sdk-metrics';
+import type { RuleOutcome } from '../enrichment/rule.ts';
 import type { Verdict } from '../exchange/problem.ts';
-import { Durations, durationsProducer } from './durations.ts';
+import { Durations, durationsProducer, SECONDS } from './durations.ts';
+import { RuleCounts } from './rule-counts.ts';
 
 export interface Meters {
   exchange(method: string, verdict: Verdict, connection: string | undefined, durationUs: number): void;
+  /** What became of a rule in one call. */
+  rule(outcome: RuleOutcome): void;
   /** Values read when the metrics are, not kept up to date. */
   gauge(name: string, description: string, read: () => number | readonly Labelled[]): void;
   /** Prometheus text exposition format. */
@@ -45,13 +49,16 @@ const METHODS = new Set([
 
 export function createMeters(): Meters {
   const series = new Map<string, Durations>();
-  const reader = new PullReader(
+  const rules = new RuleCounts();
+  const reader = new PullReader([
     durationsProducer(
       'sallyport_exchange_duration_seconds',
       'Time from request headers to the end of the response',
+      's',
       () => series.values(),
     ),
-  );
+    rules.durations(),
+  ]);
   const provider = new MeterProvider({ readers: [reader] });
   const meter = provider.getMeter('sallyport');
   meter
@@ -66,16 +73,18 @@ export function createMeters(): Meters {
     const key = `${known} ${verdict} ${connection ?? ''}`;
     let one = series.get(key);
     if (one === undefined) {
-      one = new Durations({ method: known, verdict, connection: connection ?? '' });
+      one = new Durations({ method: known, verdict, connection: connection ?? '' }, SECONDS);
       series.set(key, one);
     }
     return one;
   };
+  rules.observe(meter);
   const serializer = new PrometheusSerializer('', false, undefined, true, true);
   return {
     exchange(method, verdict, connection, durationUs) {
       seriesOf(method, verdict, connection).record(durationUs / 1e6);
     },
+    rule: (outcome) => rules.count(outcome),
     gauge(name, description, read) {
       meter.createObservableGauge(name, { description }).addCallback((result) => {
         const values = read();
@@ -92,9 +101,9 @@ export function createMeters(): Meters {
 
 /** Collects when asked; Prometheus scrapes, nothing is pushed. */
 class PullReader extends MetricReader {
-  constructor(producer: MetricProducer) {
+  constructor(metricProducers: MetricProducer[]) {
     super({
-      metricProducers: [producer],
+      metricProducers,
       aggregationTemporalitySelector: () => AggregationTemporality.CUMULATIVE,
     });
   }
