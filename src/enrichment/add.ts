@@ -30,10 +30,9 @@ function addOnce(rule: CompiledRule, rows: readonly Json[], merge: Merge, listen
   const value = shape(rows, rule);
   if (value === undefined) return { outcome: 'empty', note: undefined };
   const said = repeated(rule, value, listener);
-  if (
-    merge.add({ at: ROOT, path: rule.target, value: said.value, onConflict: rule.config.merge.onConflict }) === 'kept'
-  ) {
-    return { outcome: 'kept', reason: `something stands at ${rule.config.merge.path} already`, note: undefined };
+  const { path, onConflict, text } = rule.config.merge;
+  if (merge.add({ at: ROOT, path: rule.target, value: said.value, onConflict, text }) === 'kept') {
+    return { outcome: 'kept', reason: `something stands at ${path} already`, note: undefined };
   }
   return { ...summed([said]), note: noteOf(rule, said.value) };
 }
@@ -56,7 +55,13 @@ function addToElements(
     const one = repeated(rule, value, listener);
     let isIn = false;
     for (const at of places) {
-      const outcome = merge.add({ at, path: rule.target, value: one.value, onConflict: how.onConflict });
+      const outcome = merge.add({
+        at,
+        path: rule.target,
+        value: one.value,
+        onConflict: how.onConflict,
+        text: how.text,
+      });
       if (outcome === 'kept') kept++;
       else enriched++;
       isIn ||= outcome !== 'kept';
