@@ -70,6 +70,15 @@ export function isEqual(a: Json, b: Json): boolean {
   return keys.every((key) => Object.hasOwn(right, key) && isEqual(left[key] as Json, right[key] as Json));
 }
 
+/** Whether there are more levels of objects and arrays in the value than that. */
+export function isDeeper(value: Json, levels: number): boolean {
+  if (typeof value !== 'object' || value === null || value instanceof ExactNumber) return false;
+  if (levels === 0) return true;
+  if (Array.isArray(value)) return value.some((item: Json) => isDeeper(item, levels - 1));
+  for (const key in value) if (isDeeper((value as JsonObject)[key] as Json, levels - 1)) return true;
+  return false;
+}
+
 /** A number's text as a value: plain where the double denotes what was written. */
 export function exactNumber(text: string): number | ExactNumber {
   const number = Number(text);

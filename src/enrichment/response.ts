@@ -1,0 +1,123 @@
+/** What rules see as `response`: the part of a tool result that is JSON, and where it stands in the message. */
+import { isDeeper, isObject, type Json, parseJson } from '../mcp/exact-json.ts';
+import { JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
+import { visitItems } from '../mcp/walk.ts';
+import { innerText } from './escaped-text.ts';
+
+/** Larger responses are not enriched. */
+const MAX_BYTES = 4 << 20;
+/** Deepest response: with what is around it and what is added, the message stays within 256 levels. */
+export const MAX_LEVELS = 240;
+
+/** Members of a tool result that matter here. */
+export interface ResultParts {
+  readonly structured: Span | undefined;
+  readonly content: Span | undefined;
+}
+
+export interface FoundResponse {
+  readonly value: Json;
+  readonly parts: ResultParts;
+  /** Undefined: it is the structured content. Else the text block that it is the text of. */
+  readonly text: JsonText | undefined;
+}
+
+/** A text block's text that is JSON. */
+export interface JsonText {
+  /** The string literal in the message, quotes included. */
+  readonly literal: Span;
+  /** What the literal says. */
+  readonly text: string;
+}
+
+/**
+ * `structuredContent`, whatever JSON it is, else the first text block whose text is a JSON object or array. Undefined where
+ * there is none, where it is too large, or where the result is not to be understood. Never throws.
+ */
+export function findResponse(bytes: Buffer, result: Span): FoundResponse | undefined {
+  const parts = resultParts(bytes, result);
+  if (parts === undefined) return undefined;
+  const { structured } = parts;
+  // Some servers write null where they have nothing to say.
+  if (structured !== undefined && bytes[structured.start] !== NULL) {
+    if (structured.end - structured.start > MAX_BYTES) return undefined;
+    const value = parsed(bytes.toString('utf8', structured.start, structured.end));
+    return value === undefined ? undefined : { value, parts, text: undefined };
+  }
+  for (const literal of jsonLiterals(bytes, parts)) {
+    const text = innerText(bytes, literal);
+    const value = parsed(text);
+    // Scalars in a text are prose.
+    if (value !== undefined && isContainer(value)) return { value, parts, text: { literal, text } };
+  }
+  return undefined;
+}
+
+/** First byte of `null`. */
+const NULL = 0x6e;
+
+/** Undefined: no object, or one in which a key comes twice, so that nobody can say which one counts. */
+export function resultParts(bytes: Buffer, result: Span): ResultParts | undefined {
+  if (bytes[result.start] !== 0x7b) return undefined;
+  let structured: Span | undefined;
+  let content: Span | undefined;
+  try {
+    walkObject(bytes, result.start, 1, (key, start, end) => {
+      if (key === 'structuredContent') structured = { start, end };
+      else if (key === 'content') content = { start, end };
+    });
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
+  }
+  return { structured, content };
+}
+
+/** Literals of `content` whose text begins as JSON objects and arrays do. */
+export function jsonLiterals(bytes: Buffer, { content }: ResultParts): Span[] {
+  const literals: Span[] = [];
+  if (content === undefined || bytes[content.start] !== 0x5b) return literals;
+  visitItems(bytes, content.start, (_, start) => {
+    const literal = bytes[start] === 0x7b ? textLiteral(bytes, start) : undefined;
+    if (literal !== undefined && mayBeJson(bytes, literal)) literals.push(literal);
+    return skipValue(bytes, start, 3);
+  });
+  return literals;
+}
+
+/** The literal of `text` in a block of type `text`. */
+function textLiteral(bytes: Buffer, block: number): Span | undefined {
+  let literal: Span | undefined;
+  let isText = false;
+  try {
+    walkObject(bytes, block, 3, (key, start, end) => {
+      if (key === 'type') isText = bytes[start] === 0x22 && stringAt(bytes, start, end) === 'text';
+      else if (key === 'text' && bytes[start] === 0x22) literal = { start, end };
+    });
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
+  }
+  return isText ? literal : undefined;
+}
+
+/** Tells prose from JSON without decoding it. */
+function mayBeJson(bytes: Buffer, { start, end }: Span): boolean {
+  if (end - start > MAX_BYTES) return false;
+  const first = bytes[skipSpace(bytes, start + 1)];
+  // A backslash may stand for a line break before the JSON.
+  return first === 0x7b || first === 0x5b || first === 0x5c;
+}
+
+/** Undefined: not JSON, or too deep. */
+export function parsed(text: string): Json | undefined {
+  try {
+    const value = parseJson(text);
+    return isDeeper(value, MAX_LEVELS) ? undefined : value;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+const isContainer = (value: Json): boolean => Array.isArray(value) || isObject(value);
