@@ -83,9 +83,9 @@ module.exports = {
     ),
     only(
       'postgres-in-stores',
-      'SQL is in storage and in the store of each room.',
+      'SQL is in storage, in the store of each room, and where rules ask a Postgres of their own.',
       ['pg', 'kysely'],
-      '^src/(storage|bench)/|/[a-z-]*store\\.ts$|^src/snapshot/feed\\.ts$',
+      '^src/(storage|bench|sources/postgres)/|/[a-z-]*store\\.ts$|^src/snapshot/feed\\.ts$',
     ),
     only(
       'hono-in-apis',
