@@ -9,11 +9,12 @@ import type { Edit } from '../mcp/splice.ts';
  * The text of a string literal (quotes included in `literal`). What is no Unicode, half a surrogate pair, stays an escape:
  * within JSON that is the same, and bytes can hold it.
  */
-export const innerText = (bytes: Buffer, literal: Span): string =>
-  stringAt(bytes, literal.start, literal.end).replace(
-    /\p{Surrogate}/gu,
-    (half) => `\\u${half.charCodeAt(0).toString(16)}`,
-  );
+export function innerText(bytes: Buffer, { start, end }: Span): string {
+  const text = stringAt(bytes, start, end);
+  const source = bytes.subarray(start, end);
+  if (!source.includes('\\ud') && !source.includes('\\uD')) return text;
+  return text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
+}
 
 /** Edits of the bytes of `innerText`, in ascending order, as edits of the bytes in which it is escaped. */
 export function escapedEdits(bytes: Buffer, literal: Span, edits: readonly Edit[]): Edit[] {

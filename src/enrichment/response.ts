@@ -1,5 +1,5 @@
 /** What rules see as `response`: the part of a tool result that is JSON, and where it stands in the message. */
-import { isDeeper, isObject, type Json, parseJson } from '../mcp/exact-json.ts';
+import { isObject, type Json, parseJson } from '../mcp/exact-json.ts';
 import { JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
 import { visitItems } from '../mcp/walk.ts';
 import { innerText } from './escaped-text.ts';
@@ -112,8 +112,7 @@ function mayBeJson(bytes: Buffer, { start, end }: Span): boolean {
 /** Undefined: not JSON, or too deep. */
 export function parsed(text: string): Json | undefined {
   try {
-    const value = parseJson(text);
-    return isDeeper(value, MAX_LEVELS) ? undefined : value;
+    return parseJson(text, MAX_LEVELS);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;

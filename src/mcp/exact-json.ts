@@ -36,12 +36,12 @@ export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber);
 }
 
-/** Throws SyntaxError, as JSON.parse does, and where the text is nested deeper than 256 levels. */
-export function parseJson(text: string): Json {
-  const mayLose = scan(text);
+/** Throws SyntaxError, as JSON.parse does, and where the text is nested deeper than that. */
+export function parseJson(text: string, levels = MAX_DEPTH): Json {
+  const loses = scan(text, levels);
   // The native parser is the judge of what is JSON, whoever builds the value.
   const value = JSON.parse(text) as Json;
-  return mayLose ? new ExactReader(text).value() : value;
+  return loses ? new ExactReader(text).value() : value;
 }
 
 /** The value's JSON text, every digit in it. Never undefined; what is no JSON becomes null. */
@@ -113,7 +113,7 @@ function decimal(number: string): string {
  * Whether the text holds a number that a double would change. Looks at structure only, and takes what is not JSON too.
  * Strings are skipped by native searches: about half of what JSON.parse itself costs.
  */
-function scan(text: string): boolean {
+function scan(text: string, levels: number): boolean {
   let depth = 0;
   let loses = false;
   for (let i = 0; i < text.length; i++) {
@@ -122,7 +122,7 @@ function scan(text: string): boolean {
       i = closingQuote(text, i);
       if (i < 0) return loses;
     } else if (code === 0x7b || code === 0x5b) {
-      if (++depth > MAX_DEPTH) throw new SyntaxError(`JSON nested deeper than ${MAX_DEPTH} levels`);
+      if (++depth > levels) throw new SyntaxError(`JSON nested deeper than ${levels} levels`);
     } else if (code === 0x7d || code === 0x5d) depth--;
     else if (code >= 0x30 && code <= 0x39) {
       const end = numberEnd(text, i);
