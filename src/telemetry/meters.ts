@@ -10,7 +10,7 @@ export interface Meters {
   exchange(method: string, verdict: Verdict, connection: string | undefined, durationUs: number): void;
   /** What became of a rule in one call. */
   rule(outcome: RuleOutcome): void;
-  /** Values read when the metrics are, not kept up to date. */
+  /** Values read when the metrics are, not kept up to date. One with labels that is gone reads 0. */
   gauge(name: string, description: string, read: () => number | readonly Labelled[]): void;
   /** Prometheus text exposition format. */
   text(): Promise<string>;
@@ -86,10 +86,19 @@ export function createMeters(): Meters {
     },
     rule: (outcome) => rules.count(outcome),
     gauge(name, description, read) {
+      const seen = new Map<string, Labelled['labels']>();
       meter.createObservableGauge(name, { description }).addCallback((result) => {
         const values = read();
-        if (typeof values === 'number') result.observe(values);
-        else for (const { value, labels } of values) result.observe(value, labels);
+        if (typeof values === 'number') {
+          result.observe(values);
+          return;
+        }
+        // What is not observed any more would keep its last value for ever.
+        for (const labels of seen.values()) result.observe(0, labels);
+        for (const { value, labels } of values) {
+          seen.set(JSON.stringify(labels), labels);
+          result.observe(value, labels);
+        }
       });
     },
     async text() {

@@ -47,14 +47,17 @@ t.test('gauges have one value or several with labels, read when the metrics are'
   const meters = createMeters();
   let queued = 1;
   meters.gauge('one', 'One value', () => queued);
-  meters.gauge('many', 'Several', () => [
+  let many = [
     { value: 1, labels: { source: 'a' } },
     { value: 3, labels: { source: 'b' } },
-  ]);
+  ];
+  meters.gauge('many', 'Several', () => many);
   queued = 7;
   const text = await meters.text();
   t.same(lines(text, 'one'), ['one 7']);
   t.same(lines(text, 'many'), ['many{source="a"} 1', 'many{source="b"} 3']);
+  many = [{ value: 2, labels: { source: 'b' } }];
+  t.same(lines(await meters.text(), 'many'), ['many{source="a"} 0', 'many{source="b"} 2'], 'nothing is remembered');
 });
 
 t.test('counting a rule costs next to nothing', (t) => {
