@@ -1,7 +1,6 @@
 /** The tree of a CEL expression as the library evaluates it, macros expanded, and what we set into it. */
-import type { Work } from './cel-values.ts';
-import { weightOf } from './cel-values.ts';
-import { compilePattern, type Pattern } from './pattern.ts';
+import { MOST_WORK, type Work, weightOf } from './cel-values.ts';
+import { compilePattern, MOST_PATTERN_WORK } from './pattern.ts';
 
 export interface CelNode {
   readonly op: string;
@@ -40,8 +39,8 @@ export class Refusal extends Error {
   }
 }
 
-/** The text was longer than the pattern allows. */
-export const TOO_LONG = new Error('too long');
+/** So many of a pattern's steps are one of ours: the largest that a pattern allows is all that there is. */
+const PATTERN_STEPS = MOST_PATTERN_WORK / MOST_WORK;
 
 /** Calendar functions with a time zone take 20 µs and more. */
 const CALENDAR_WORK = 1_000;
@@ -108,15 +107,9 @@ function useRe2(node: CelNode, receiver: CelNode, argument: CelNode | undefined,
     const text = evaluator.run(receiver, context);
     // For the error that the library has for it.
     if (typeof text !== 'string') return evaluate(evaluator, self, context);
-    return testIn(pattern, text, running.work);
+    running.work.spend(Math.ceil(pattern.work(text) / PATTERN_STEPS));
+    return pattern.test(text) === true;
   });
-}
-
-function testIn(pattern: Pattern, text: string, work: Work): boolean {
-  work.spend(Math.ceil(pattern.work(text) / 4));
-  const matches = pattern.test(text);
-  if (matches === undefined) throw TOO_LONG;
-  return matches;
 }
 
 /** Each node that may be evaluated. */

@@ -5,7 +5,7 @@
  */
 import { Environment, EvaluationError, ParseError, TypeError as TypeFault } from '@marcbachmann/cel-js';
 import type { Json, JsonObject } from '../mcp/exact-json.ts';
-import { type CelNode, guard, Refusal, type Running, TOO_LONG } from './cel-nodes.ts';
+import { type CelNode, guard, Refusal, type Running } from './cel-nodes.ts';
 import { CelObject, MOST_WORK, TOO_MUCH, Work } from './cel-values.ts';
 
 const LONGEST = 2_000;
@@ -56,7 +56,6 @@ function run(
     return typeof value === 'boolean' ? value : { error: 'it gives neither true nor false' };
   } catch (error) {
     if (error === TOO_MUCH || running.work.isSpent) return { error: SPENT };
-    if (error === TOO_LONG) return { error: 'a text is too long for the pattern of `matches`' };
     if (error instanceof EvaluationError) return { error: reason(text, error) };
     // Of functions that get what they cannot take, such as the name of a time zone.
     return { error: 'a function cannot take what it is given' };
@@ -85,7 +84,12 @@ function environment(variables: readonly string[]): Environment {
     environment.registerOperator(`int ${operator} double: double`, work);
     environment.registerOperator(`double ${operator} int: double`, work);
   }
+  environment.registerOperator('int == double', isSame);
   return environment;
+}
+
+function isSame(integer: bigint, double: number): boolean {
+  return Number.isInteger(double) && BigInt(double) === integer;
 }
 
 type Mixed = (left: number | bigint, right: number | bigint) => number;
