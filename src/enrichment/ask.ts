@@ -1,5 +1,7 @@
 /** One rule's question: bound, sent, and its answer as rows. */
 import type { Json } from '../mcp/exact-json.ts';
+import type { ToolRequest } from '../sources/mcp/template.ts';
+import { selectRows } from '../sources/rows.ts';
 import {
   type Asked,
   type Bound,
@@ -85,7 +87,7 @@ export async function askRule(
 type Answer = SourceAnswer & { readonly isCached: boolean };
 
 async function askOnce(
-  { request, config }: CompiledRule,
+  { name, request, config }: CompiledRule,
   values: ReadonlyMap<string, Bound>,
   asking: Asking,
   asked: Asked,
@@ -94,7 +96,7 @@ async function askOnce(
   if (request.kind === 'preset') throw new Error('a preset asks by itself');
   const rendered = request.template.render(values);
   onQuery(rendered.shown);
-  if (request.kind === 'tool') return askTool(request.tool, values, asking, asked);
+  if (request.kind === 'tool') return askTool(request.tool, rendered as ToolRequest, asking, { ...asked, rule: name });
   if (asking.isDryRun && request.template.mayWrite) {
     throw new SourceError('not sent', 'a dry run sends nothing that may write');
   }
@@ -103,14 +105,14 @@ async function askOnce(
 
 async function askTool(
   tool: string,
-  values: ReadonlyMap<string, Bound>,
+  { args, rows: path }: ToolRequest,
   { callTool }: Asking,
-  asked: Asked,
+  asked: Asked & { readonly rule: string },
 ): Promise<Answer> {
   if (callTool === undefined) throw new SourceError('not sent', 'tools cannot be called from here');
-  const { answer, bytes } = await callTool(tool, Object.fromEntries(values), asked);
+  const { answer, bytes } = await callTool(tool, args, asked);
   if (bytes > asked.maxBytes) throw new SourceError('too large', `its answer is larger than ${asked.maxBytes} bytes`);
-  const rows = Array.isArray(answer) ? (answer as readonly Json[]) : [answer];
+  const rows = selectRows(answer, path);
   return { rows: rows.slice(0, asked.maxRows), isTruncated: rows.length > asked.maxRows, isCached: false };
 }
 

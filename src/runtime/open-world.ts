@@ -23,6 +23,7 @@ import { type Database, openDatabase, waitForDatabase } from '../storage/databas
 import { notify } from '../storage/notify.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMeters } from '../telemetry/meters.ts';
+import { openEnrichment } from './open-enrichment.ts';
 
 export interface OpenWorldOptions {
   readonly databaseUrl: string;
@@ -72,6 +73,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   const legacyWanted = new LRUCache<string, true>({ max: 10_000, ttl: LEGACY_WANTED_MS });
   const logLevels = createLogLevels(sessionStore);
   const meters = createMeters();
+  const enrichment = openEnrichment(database, meters, log);
   const audit = new AuditQueue((rows) => insertAuditEvents(database, rows), log);
   const feed = startFeed({
     database,
@@ -81,9 +83,13 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     tombstones,
     onSessionEnded(id) {
       upstreamSessions.forget(id);
+      enrichment.told.forget(id);
       options.onSessionEnded?.(id);
     },
-    ...(options.onSnapshot === undefined ? {} : { onSnapshot: options.onSnapshot }),
+    onSnapshot(snapshot) {
+      enrichment.serve(snapshot);
+      options.onSnapshot?.(snapshot);
+    },
     log,
     replica: options.replica,
     notices: {
@@ -96,6 +102,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
         const { sessionId, level } = JSON.parse(payload) as { sessionId: string; level: string };
         logLevels.changed(sessionId, level);
       },
+      ...enrichment.notices,
       ...options.notices,
     },
   });
@@ -123,6 +130,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     inFlight,
     logLevels,
     egress,
+    enrichment,
     audit,
     meters,
     log,
@@ -146,12 +154,13 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     feed.feedAgeMs(),
   );
   meters.gauge('sallyport_revision', 'Configuration revision in force', () => feed.snapshot()?.revision ?? 0);
-  await feed.ready;
+  await Promise.all([feed.ready, enrichment.ready]);
   return {
     world,
     database,
     async close(auditMs) {
       await feed.close();
+      await enrichment.close();
       await audit.close(auditMs);
       egress.close();
       await database.close();

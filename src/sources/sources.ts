@@ -35,5 +35,6 @@ export interface SourceHealth {
 export type CallTool = (
   wireName: string,
   args: Readonly<Record<string, Json>>,
-  asked: Asked,
+  /** `rule`: its name, for the audit. */
+  asked: Asked & { readonly rule: string },
 ) => Promise<{ readonly answer: Json; readonly bytes: number }>;

@@ -8,6 +8,7 @@ import { createVault } from '../../src/credentials/vault.ts';
 import { Conversation } from '../../src/data-plane/conversation.ts';
 import type { World } from '../../src/data-plane/world.ts';
 import { createEgress } from '../../src/egress/egress.ts';
+import { createTold } from '../../src/enrichment/told.ts';
 import { generateKey, hashKey, KeyRing } from '../../src/identity/key-ring.ts';
 import { FollowWaits } from '../../src/sessions/follow-waits.ts';
 import { createHandles } from '../../src/sessions/handles.ts';
@@ -19,6 +20,8 @@ import { Tombstones } from '../../src/sessions/tombstones.ts';
 import { createUpstreamSessions } from '../../src/sessions/upstream-sessions.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
 import type { Catalog, ItemKind } from '../../src/snapshot/snapshot.ts';
+import { openSource } from '../../src/sources/kinds.ts';
+import { createSources } from '../../src/sources/pool.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMeters } from '../../src/telemetry/meters.ts';
 import type { HeaderMutation, ProcessingRequest, ProcessingResponse } from '../../src/wire.ts';
@@ -197,6 +200,11 @@ export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) 
     }),
     wantLegacy: () => {},
     sessionStore: store,
+    enrichment: {
+      sources: createSources({ open: openSource, log }),
+      budgets: { isOff: () => false, failed: () => {} },
+      told: createTold({ broadcast: async () => {}, log }),
+    },
     inFlight: new InFlight(),
     logLevels: createLogLevels(store),
     egress,
