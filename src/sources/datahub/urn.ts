@@ -4,18 +4,38 @@
 const MAX_URN = 512;
 const URN = /^urn:li:[A-Za-z][A-Za-z0-9]*:[^\s\p{Cc}](?:[^\p{Cc}]*[^\s\p{Cc}])?$/u;
 
+/** Parts that a key has, of those kinds whose key is made of parts. */
+const PARTS: Readonly<Record<string, number>> = {
+  dataset: 3,
+  dataFlow: 3,
+  dataJob: 2,
+  chart: 2,
+  dashboard: 2,
+  schemaField: 2,
+  container: 1,
+  tag: 1,
+  glossaryTerm: 1,
+};
+
 export function isUrn(text: string): boolean {
-  return URN.test(text) && Buffer.byteLength(text) <= MAX_URN && isBalanced(text);
+  if (!URN.test(text) || Buffer.byteLength(text) > MAX_URN) return false;
+  const [, , kind = ''] = text.split(':', 3);
+  const parts = countParts(text.slice(`urn:li:${kind}:`.length));
+  return parts > 0 && (!Object.hasOwn(PARTS, kind) || parts === PARTS[kind]);
 }
 
-/** Parts of a key stand in parentheses; those within a part are escaped. */
-function isBalanced(text: string): boolean {
+/** Of `(a,(b,c),d)` three. Within a part, parentheses and commas are escaped. 0: they do not fit together. */
+function countParts(key: string): number {
+  if (!key.startsWith('(')) return /[()]/.test(key) ? 0 : 1;
   let depth = 0;
-  for (const letter of text) {
+  let parts = 1;
+  for (let i = 0; i < key.length; i++) {
+    const letter = key[i];
     if (letter === '(') depth++;
-    else if (letter === ')' && --depth < 0) return false;
+    else if (letter === ')' && --depth === 0) return i === key.length - 1 ? parts : 0;
+    else if (letter === ',' && depth === 1) parts++;
   }
-  return depth === 0;
+  return 0;
 }
 
 export interface DatasetName {
