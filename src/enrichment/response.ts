@@ -1,7 +1,7 @@
 /** What rules see as `response`: the part of a tool result that is JSON, and where it stands in the message. */
 import { isObject, type Json, parseJson } from '../mcp/exact-json.ts';
-import { JsonError, type Span, skipSpace, skipValue, stringAt, walkObject } from '../mcp/json.ts';
-import { visitItems } from '../mcp/walk.ts';
+import { JsonError, type Span, skipSpace, stringAt, walkObject } from '../mcp/json.ts';
+import { pass, visitItems, visitMembers } from '../mcp/walk.ts';
 import { innerText } from './escaped-text.ts';
 
 /** Larger responses are not enriched. */
@@ -78,32 +78,27 @@ export function jsonLiterals(bytes: Buffer, { content }: ResultParts): Span[] {
   const literals: Span[] = [];
   if (content === undefined || bytes[content.start] !== 0x5b) return literals;
   visitItems(bytes, content.start, (_, start) => {
-    const literal = bytes[start] === 0x7b ? textLiteral(bytes, start) : undefined;
-    if (literal !== undefined && mayBeJson(bytes, literal)) literals.push(literal);
-    return skipValue(bytes, start, 3);
+    if (bytes[start] !== 0x7b) return pass(bytes, start);
+    let literal: Span | undefined;
+    let isText = false;
+    const end = visitMembers(bytes, start, (key, from) => {
+      const to = pass(bytes, from);
+      if (key === 'type') isText = bytes[from] === 0x22 && stringAt(bytes, from, to) === 'text';
+      // Of two texts nobody can say which one is read.
+      else if (key === 'text') literal = literal === undefined ? { start: from, end: to } : NO_LITERAL;
+      return to;
+    });
+    if (isText && literal !== undefined && mayBeJson(bytes, literal)) literals.push(literal);
+    return end;
   });
   return literals;
 }
 
-/** The literal of `text` in a block of type `text`. */
-function textLiteral(bytes: Buffer, block: number): Span | undefined {
-  let literal: Span | undefined;
-  let isText = false;
-  try {
-    walkObject(bytes, block, 3, (key, start, end) => {
-      if (key === 'type') isText = bytes[start] === 0x22 && stringAt(bytes, start, end) === 'text';
-      else if (key === 'text' && bytes[start] === 0x22) literal = { start, end };
-    });
-  } catch (error) {
-    if (error instanceof JsonError) return undefined;
-    throw error;
-  }
-  return isText ? literal : undefined;
-}
+const NO_LITERAL: Span = { start: 0, end: 0 };
 
 /** Tells prose from JSON without decoding it. */
 function mayBeJson(bytes: Buffer, { start, end }: Span): boolean {
-  if (end - start > MAX_BYTES) return false;
+  if (bytes[start] !== 0x22 || end - start > MAX_BYTES) return false;
   const first = bytes[skipSpace(bytes, start + 1)];
   // A backslash may stand for a line break before the JSON.
   return first === 0x7b || first === 0x5b || first === 0x5c;
