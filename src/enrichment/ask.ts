@@ -77,8 +77,9 @@ export async function askRule(
       isCached,
     };
   } catch (error) {
-    // Whoever was waited for has been told to stop, and says so in its own way.
-    throw timer.isOver() && !bounds.signal.aborted ? timer.error() : error;
+    // Whoever was waited for says in its own way that its time was up.
+    const isLate = timer.isOver() || (error instanceof SourceError && error.kind === 'timeout');
+    throw isLate && !bounds.signal.aborted ? timer.error() : error;
   } finally {
     timer.release();
   }
