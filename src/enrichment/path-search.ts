@@ -4,7 +4,7 @@
  * are kept together with their places.
  */
 import { JSONPath } from 'jsonpath-plus';
-import { ExactNumber, type Json } from '../mcp/exact-json.ts';
+import type { Json } from '../mcp/exact-json.ts';
 import type { Step } from './path-text.ts';
 import type { Place, Root } from './rule.ts';
 
@@ -88,14 +88,14 @@ class Walk extends Library {
 
 type Tree = Readonly<Record<string | number, Json>>;
 
-/** Whether there is anything below. */
+/** Whether anything may be below. An ExactNumber passes, but has no keys of its own. */
 export function isTree(value: Json | Root): value is Tree {
-  return typeof value === 'object' && value !== null && !(value instanceof ExactNumber);
+  return typeof value === 'object' && value !== null;
 }
 
 /** Keys that JSON wrote: nothing inherited, and no `length` of arrays. */
 export function hasKey(value: Tree, key: string | number): boolean {
-  return Object.hasOwn(value, key) && !(key === 'length' && Array.isArray(value));
+  return Object.hasOwn(value, key) && (key !== 'length' || !Array.isArray(value));
 }
 
 export function child(value: Tree, key: string | number): Json {

@@ -74,8 +74,11 @@ function definite(text: string, keys: readonly (string | number)[]): Path {
 function follow(root: Json | Root, keys: readonly (string | number)[]): Json | undefined {
   let value: Json | Root = root;
   for (const key of keys) {
-    if (!isTree(value) || !hasKey(value, key)) return undefined;
-    value = child(value, key);
+    if (!isTree(value)) return undefined;
+    // Most often absent, and then there is no need to ask whose it would be.
+    const next: Json | undefined = value[key];
+    if (next === undefined || !hasKey(value, key)) return undefined;
+    value = next;
   }
   return value as Json;
 }
