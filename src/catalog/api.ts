@@ -12,13 +12,13 @@ import {
   pageOf,
   pageQuery,
   Reply,
+  rawMember,
 } from '../control-plane/endpoint.ts';
 import { callTool } from '../control-plane/mcp-call.ts';
 import { invalid, notFound } from '../control-plane/refusal.ts';
 import { compileWorld } from '../control-plane/world.ts';
 import { mintInternalToken } from '../identity/internal-token.ts';
 import { findKey } from '../identity/store.ts';
-import { skipSpace, walkObject } from '../mcp/json.ts';
 import { decide } from '../policy/decide.ts';
 import type { ItemKind, NamespaceItem } from '../snapshot/snapshot.ts';
 import { judgedName } from '../snapshot/view.ts';
@@ -98,7 +98,9 @@ export function toolsApi(context: AdminContext): Api {
       const { name, namespace, as } = parsed.value;
       const bearer = mintInternalToken(context.vault, { tenant: context.tenant, ...(await principal(context, as)) });
       const door = { url: context.gateway.mcpUrl(), bearer, namespace };
-      return new Reply(200, await callTool(door, name, argumentsText(text)), { 'content-type': 'application/json' });
+      return new Reply(200, await callTool(door, name, rawMember(text, 'arguments') ?? '{}'), {
+        'content-type': 'application/json',
+      });
     },
   );
 
@@ -192,16 +194,6 @@ const callSchema = strict({
     roles: z.array(z.string().min(1)).optional(),
   }).optional(),
 });
-
-/** The bytes of `arguments` as they were written: parsing would round what JavaScript cannot hold. */
-function argumentsText(body: string): string {
-  const bytes = Buffer.from(body);
-  let text = '{}';
-  walkObject(bytes, skipSpace(bytes, 0), 0, (key, start, end) => {
-    if (key === 'arguments') text = bytes.toString('utf8', start, end);
-  });
-  return text;
-}
 
 async function principal(context: AdminContext, as: z.output<typeof callSchema>['as']) {
   // Who holds the admin token could make a key for anything: no persona stands in the way, the audit says who it was.

@@ -1,6 +1,7 @@
 import { OpenAPIHono, type RouteConfig, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { textFault, toProblem, validate } from '../config/problems.ts';
+import { skipSpace, walkObject } from '../mcp/json.ts';
 import { invalid, Refusal } from './refusal.ts';
 
 /** A room's routes; the app mounts them under /api/v1 and publishes what they say of themselves as OpenAPI. */
@@ -95,6 +96,16 @@ function request<Q>(c: Context, spec: Endpoint<Q>): ApiRequest<Q> {
       }
     },
   };
+}
+
+/** A member of a JSON body as it was written: parsing would round what JavaScript cannot hold. */
+export function rawMember(body: string, name: string): string | undefined {
+  const bytes = Buffer.from(body);
+  let text: string | undefined;
+  walkObject(bytes, skipSpace(bytes, 0), 0, (key, start, end) => {
+    if (key === name) text = bytes.toString('utf8', start, end);
+  });
+  return text;
 }
 
 function render({ status, body, headers }: Reply): Response {

@@ -276,7 +276,8 @@ function matches(header: string | undefined, row: { readonly version: number }):
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function withoutReadOnly(body: unknown): unknown {
+/** A body as it may have been read: what the gateway says of a row is left out. */
+export function withoutReadOnly(body: unknown): unknown {
   if (!isObject(body)) return body;
   return Object.fromEntries(Object.entries(body).filter(([key]) => !READ_ONLY.has(key)));
 }

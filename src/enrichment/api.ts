@@ -14,10 +14,14 @@ import {
   newApi,
   pageOf,
   pageQuery,
+  Reply,
+  rawMember,
 } from '../control-plane/endpoint.ts';
 import { namedResource } from '../control-plane/named-resource.ts';
 import { invalid, notFound, ownedByFile, Refusal } from '../control-plane/refusal.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
+import { dryRun } from './dry-run.ts';
+import { dryRunAnswer, dryRunBody, readDryRun } from './dry-run-body.ts';
 import { findVersion, listVersions, type RuleRow, readTrips, saveRule } from './store.ts';
 
 /** `rules`: what is added to results, in the order in which it is, and what each rule said before. */
@@ -42,6 +46,31 @@ export function rulesApi(context: AdminContext): Api {
   });
   api.openAPIRegistry.register('RuleStatus', statusSchema);
   const own = { tag: 'rules', refusals: [404] as const };
+
+  endpoint(
+    api,
+    {
+      ...own,
+      method: 'post',
+      path: '/rules/dry-run',
+      summary: 'Try a rule, stored or a draft, on a sample or a recorded call; nothing is stored or counted',
+      body: dryRunBody,
+      response: dryRunAnswer,
+      refusals: [400, 404, 409],
+    },
+    async (request) => {
+      const text = await request.text();
+      const asked = readDryRun(await request.json());
+      const { before, after, ...rest } = await dryRun(context, {
+        ...asked,
+        args: rawMember(text, 'args'),
+        response: rawMember(text, 'response'),
+      });
+      // Results as they are written: parsing would round their numbers.
+      const body = `{"before":${before},"after":${after},${JSON.stringify(rest).slice(1)}`;
+      return new Reply(200, body, { 'content-type': 'application/json' });
+    },
+  );
 
   endpoint(
     api,

@@ -68,3 +68,14 @@ export async function readTrips(db: Queryable, tenant: string) {
     .execute();
   return new Map(rows.map(({ id, reason, at }) => [id, { reason, at }]));
 }
+
+/** What was recorded of one call, as JSON text: the driver would round numbers. */
+export async function recordedCall(db: Queryable, tenant: string, id: string) {
+  return db
+    .selectFrom('audit_events')
+    .select(['method', 'namespace', 'connection', 'tool', 'upstream_tool', 'subject', 'auth_method', 'result_sha256'])
+    .select([sql<string | null>`arguments::text`.as('arguments'), sql<string | null>`result::text`.as('result')])
+    .where('tenant_id', '=', tenant)
+    .where('id', '=', id)
+    .executeTakeFirst();
+}

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import { parseSourceBody } from '../config/bodies.ts';
 import type { SourceConfig } from '../config/document.ts';
@@ -10,8 +10,12 @@ import { namedResource } from '../control-plane/named-resource.ts';
 import { invalid, notFound, Refusal } from '../control-plane/refusal.ts';
 import { revealDraft, SecretProblems, saveWithSecrets } from '../credentials/rows.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
+import type { Logger } from '../telemetry/log.ts';
+import { definitionOf } from './definition.ts';
 import { openSource } from './kinds.ts';
+import { createSources } from './pool.ts';
 import { SourceError, type SourceTest } from './source.ts';
+import { within } from './within.ts';
 
 /** Longer than a source may take to wake up, shorter than a person waits. */
 const TEST_LIMIT_MS = 15_000;
@@ -29,7 +33,7 @@ export function sourcesApi(context: AdminContext): Api {
   const test = async (name: string | undefined, config: SourceConfig): Promise<SourceTest> => {
     try {
       const revealed = await revealDraft(database.kysely, vault, 'sources', { tenant, name, config });
-      return await tryOut(tenant, name ?? 'draft', revealed);
+      return await tryOut(tenant, name ?? 'draft', revealed, context.log);
     } catch (error) {
       throw error instanceof SecretProblems ? invalid(error.problems) : error;
     }
@@ -88,22 +92,19 @@ export function sourcesApi(context: AdminContext): Api {
 }
 
 /** `config` has its secrets as plain text. */
-async function tryOut(tenant: string, name: string, config: SourceConfig): Promise<SourceTest> {
-  const digest = createHash('sha256').update(JSON.stringify(config)).digest('hex');
-  const start = performance.now();
-  const durationMs = () => Math.round(performance.now() - start);
-  const client = openSource({ id: randomUUID(), tenant, name, type: config.type, digest, config, fault: undefined });
+async function tryOut(tenant: string, name: string, config: SourceConfig, log: Logger): Promise<SourceTest> {
+  const definition = definitionOf(tenant, { id: randomUUID(), name, config, credentialId: null }, {});
+  const controller = new AbortController();
+  const late = new SourceError('timeout', `no answer within ${TEST_LIMIT_MS / 1000} s`);
+  const timer = setTimeout(() => controller.abort(late), TEST_LIMIT_MS);
+  const sources = createSources({ open: openSource, log });
   try {
-    return { ...(await client.test(AbortSignal.timeout(TEST_LIMIT_MS))), durationMs: durationMs() };
+    return await within(controller.signal, sources.test(definition, controller.signal));
   } catch (error) {
-    const { name: kind } = error as Error;
-    if (kind === 'TimeoutError' || kind === 'AbortError') {
-      return { ok: false, error: `no answer within ${TEST_LIMIT_MS / 1000} s`, durationMs: durationMs() };
-    }
-    if (error instanceof SourceError) return { ok: false, error: error.message, durationMs: durationMs() };
-    throw error;
+    if (error !== late) throw error;
+    return { ok: false, error: late.message, durationMs: TEST_LIMIT_MS };
   } finally {
-    await client.close();
+    clearTimeout(timer);
   }
 }
 
