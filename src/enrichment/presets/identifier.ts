@@ -1,9 +1,7 @@
-/** Identifiers and strings of Trino as text: names cannot be bound. */
+/** Identifiers of Trino as text: names cannot be bound. */
 
 /** Any text → an identifier that names exactly that. Not for names with control characters, see `isName`. */
 export const quoteIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-
-export const quoteString = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** Whether a table could have that name at all. */
 export const isName = (name: string): boolean => name.length > 0 && name.length <= 500 && !/\p{Cc}|\p{Cs}/u.test(name);

@@ -1,9 +1,11 @@
 /** `query_context`: whether the datasets that a DataHub tool's response names can be queried in Trino, and how. */
 import { ExactNumber, isObject, type Json, type JsonObject } from '../../mcp/exact-json.ts';
 import { parseDatasetUrn } from '../../sources/datahub/urn.ts';
-import { type Rendered, SourceError } from '../../sources/source.ts';
+import { SourceError } from '../../sources/source.ts';
+import { literal } from '../../sources/trino/literal.ts';
+import type { TrinoRequest } from '../../sources/trino/template.ts';
 import type { PresetContext } from './context.ts';
-import { isName, quoteIdentifier, quoteString } from './identifier.ts';
+import { isName, quoteIdentifier } from './identifier.ts';
 import { boundText, dotted, type TableName } from './table-name.ts';
 
 const MAX_TABLES = 20;
@@ -118,11 +120,11 @@ async function columnsOf(
   return found;
 }
 
-function columnsStatement(catalog: string, names: readonly TableName[]): Rendered {
-  const list = (texts: readonly string[]): string => [...new Set(texts)].map(quoteString).join(', ');
+function columnsStatement(catalog: string, names: readonly TableName[]): TrinoRequest {
+  const list = (texts: readonly string[]): string => [...new Set(texts)].map(quoted).join(', ');
   const schemas = list(names.map(({ schema }) => schema));
   const tables = list(names.map(({ table }) => table));
-  const pairs = names.map(({ schema, table }) => `(${quoteString(schema)}, ${quoteString(table)})`);
+  const pairs = names.map(({ schema, table }) => `(${quoted(schema)}, ${quoted(table)})`);
   // The lists are what connectors can use to look at these tables only.
   return trino(`SELECT table_schema, table_name, slice(array_agg(column_name ORDER BY ordinal_position), 1, ${MAX_COLUMNS}) AS columns
 FROM ${quoteIdentifier(catalog)}.information_schema.columns
@@ -162,8 +164,10 @@ function sampleQuery(name: TableName, columns: readonly string[]): string {
   return `SELECT ${selected} FROM ${identifier(name)} LIMIT ${SAMPLE_ROWS}`;
 }
 
+const quoted = (text: string): string => literal(text, 'table');
+
 /** A request of Trino's kind, without values. */
-const trino = (statement: string): Rendered & { readonly statement: string } => ({
+const trino = (statement: string): TrinoRequest => ({
   statement,
   shown: statement,
   key: statement,
