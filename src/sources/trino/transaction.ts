@@ -16,17 +16,18 @@ export async function inReadOnlyTransaction<T>(
   use: (within: Run) => Promise<T>,
 ): Promise<T> {
   const id = await start(coordinator, run, inBackground);
-  const headers = { ...run.headers, 'x-trino-transaction-id': id };
+  const transaction = { 'x-trino-transaction-id': id };
   try {
-    return await use({ ...run, headers });
+    return await use({ ...run, headers: { ...run.headers, ...transaction } });
   } finally {
-    inBackground(rollback(coordinator, headers, inBackground));
+    // Without the session's properties: a bad one among them would keep the transaction from ending.
+    inBackground(rollback(coordinator, transaction, inBackground));
   }
 }
 
 async function start(coordinator: Coordinator, run: Run, inBackground: InBackground): Promise<string> {
   const statement = 'START TRANSACTION READ ONLY';
-  const headers = { ...run.headers, 'x-trino-transaction-id': 'NONE' };
+  const headers = { 'x-trino-transaction-id': 'NONE' };
   let id: string | string[] | undefined;
   for await (const page of pagesOf(coordinator, { ...run, statement, headers }, inBackground)) {
     id ??= page.headers['x-trino-started-transaction-id'];
