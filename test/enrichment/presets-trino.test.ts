@@ -148,6 +148,15 @@ t.test('statistics that do not come are not waited for', async (t) => {
   });
 });
 
+t.test('what an answer was too long for is not said to be missing', async (t) => {
+  const ask: Ask = async ({ shown }) => {
+    if (shown.startsWith('SHOW')) return rows();
+    return { rows: [{ table_schema: 's', table_name: 'a', columns: [] }], isTruncated: true };
+  };
+  const [row] = (await tell([tableUrn('c.s.a'), tableUrn('c.s.b')], ask)) as [JsonObject];
+  t.same(Object.keys(row), [tableUrn('c.s.a')]);
+});
+
 t.test('at most twenty datasets', async (t) => {
   const ask: Ask = async () => rows();
   const response = Array.from({ length: 100 }, (_, i) => tableUrn(`c.s.t${i}`));

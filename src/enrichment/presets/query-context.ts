@@ -33,13 +33,11 @@ export async function queryContext({ root, values, sourceName, ask }: PresetCont
   });
   if (named.size === 0) return [];
   const columns = await columnsOf([...named.values()], ask);
-  const counts = await rowCounts(
-    [...named.values()].filter((name) => Array.isArray(columns.get(dotted(name)))),
-    ask,
-  );
+  const counts = await rowCounts([...named.values()], columns, ask);
   const row: Record<string, JsonObject> = {};
   for (const [urn, name] of named) {
-    const found = columns.get(dotted(name)) ?? NOT_FOUND;
+    const found = columns.get(dotted(name));
+    if (found === undefined) continue;
     const about = { source: sourceName, table: dotted(name) };
     const rowCount = counts.get(dotted(name));
     row[urn] =
@@ -91,33 +89,38 @@ function tableOf(text: string, { platform, instance, catalog }: Naming): TableNa
   return isName(name.catalog) && isName(name.schema) && isName(name.table) ? name : undefined;
 }
 
-/** By table: its first columns, or why it cannot be queried. */
-async function columnsOf(
-  names: readonly TableName[],
-  ask: Ask,
-): Promise<ReadonlyMap<string, readonly string[] | string>> {
+/** By table: its first columns, or why it cannot be queried. What an answer was too long for is left out. */
+type Found = ReadonlyMap<string, readonly string[] | string>;
+
+async function columnsOf(names: readonly TableName[], ask: Ask): Promise<Found> {
   const byCatalog = new Map<string, TableName[]>();
   for (const name of names) byCatalog.set(name.catalog, [...(byCatalog.get(name.catalog) ?? []), name]);
   const found = new Map<string, readonly string[] | string>();
   await Promise.all(
     [...byCatalog].map(async ([catalog, inCatalog]) => {
-      try {
-        for (const row of (await ask(columnsStatement(catalog, inCatalog))).rows) {
-          if (!isObject(row) || typeof row.table_schema !== 'string' || typeof row.table_name !== 'string') continue;
-          const columns = Array.isArray(row.columns) ? (row.columns as readonly Json[]) : [];
-          found.set(
-            dotted({ catalog, schema: row.table_schema, table: row.table_name }),
-            columns.filter((column): column is string => typeof column === 'string' && isName(column)),
-          );
-        }
-      } catch (error) {
-        // Trino's word on this catalog (it has none of that name, say); all else concerns the others, too.
-        if (!(error instanceof SourceError) || (error.kind !== 'refused' && error.kind !== 'bad value')) throw error;
-        for (const name of inCatalog) found.set(dotted(name), error.message);
+      const answer = await ask(columnsStatement(catalog, inCatalog)).catch(reasonOf);
+      for (const name of inCatalog) {
+        if (typeof answer === 'string') found.set(dotted(name), answer);
+        else if (!answer.isTruncated) found.set(dotted(name), NOT_FOUND);
+      }
+      if (typeof answer === 'string') return;
+      for (const row of answer.rows) {
+        if (!isObject(row) || typeof row.table_schema !== 'string' || typeof row.table_name !== 'string') continue;
+        const columns = Array.isArray(row.columns) ? (row.columns as readonly Json[]) : [];
+        found.set(
+          dotted({ catalog, schema: row.table_schema, table: row.table_name }),
+          columns.filter((column): column is string => typeof column === 'string' && isName(column)),
+        );
       }
     }),
   );
   return found;
+}
+
+/** Trino's word on one catalog (it has none of that name, say). All else concerns the others, too. */
+function reasonOf(error: unknown): string {
+  if (error instanceof SourceError && (error.kind === 'refused' || error.kind === 'bad value')) return error.message;
+  throw error;
 }
 
 function columnsStatement(catalog: string, names: readonly TableName[]): TrinoRequest {
@@ -134,10 +137,12 @@ GROUP BY table_schema, table_name`);
 }
 
 /** What connectors know without counting. Tables that none is known of are left out. */
-async function rowCounts(names: readonly TableName[], ask: Ask): Promise<ReadonlyMap<string, Json>> {
+async function rowCounts(names: readonly TableName[], found: Found, ask: Ask): Promise<ReadonlyMap<string, Json>> {
   const counts = new Map<string, Json>();
   const asking = names.map(async (name) => {
-    const count = await ask(trino(`SHOW STATS FOR ${identifier(name)}`)).then(countOf, () => undefined);
+    const columns = found.get(dotted(name));
+    if (columns === undefined || typeof columns === 'string') return;
+    const count = await ask(statisticsStatement(name, columns)).then(countOf, () => undefined);
     if (count !== undefined) counts.set(dotted(name), count);
   });
   let timer: NodeJS.Timeout | undefined;
@@ -147,6 +152,12 @@ async function rowCounts(names: readonly TableName[], ask: Ask): Promise<Readonl
   await Promise.race([Promise.all(asking), late]);
   clearTimeout(timer);
   return new Map(counts);
+}
+
+/** Of one column: a table may have more of them than a rule takes rows. */
+function statisticsStatement(name: TableName, [column]: readonly string[]): TrinoRequest {
+  const table = identifier(name);
+  return trino(`SHOW STATS FOR ${column === undefined ? table : `(SELECT ${quoteIdentifier(column)} FROM ${table})`}`);
 }
 
 /** The row without a column is about the table. A double, though it counts. */
