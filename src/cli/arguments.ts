@@ -1,5 +1,7 @@
 /** Readers of option values that several commands share; what they refuse is a usage error. */
+import { readFileSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
+import { CommandFailed } from './failure.ts';
 
 /** For an option that may be there several times, each with one or more values between commas. */
 export function listed(value: string, before: readonly string[] = []): string[] {
@@ -45,4 +47,20 @@ export function jsonObject(text: string): string {
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return text;
   throw new InvalidArgumentError('It must be a JSON object such as {"a":1}.');
+}
+
+/** A secret whose value is in the environment of this process, as the admin API takes it. */
+export function fromEnvironment(name: string): { readonly value: string; readonly ref: { readonly env: string } } {
+  const value = process.env[name];
+  if (!value) throw new CommandFailed(`The environment variable ${name} is not set.`);
+  return { value, ref: { env: name } };
+}
+
+/** What a file says; `-` is standard input. */
+export function fileText(file: string): string {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new CommandFailed(`Cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? 'failed'}.`);
+  }
 }

@@ -1,8 +1,7 @@
 /** `sallyport connection …`: the upstreams. */
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { listed, pair, repeated } from './arguments.ts';
+import { fileText, fromEnvironment, listed, pair, repeated } from './arguments.ts';
 import type { ConnectionStatus } from './catalog-wait.ts';
 import { followCatalog, namespacesOf } from './catalog-wait.ts';
 import { CommandFailed, UsageError } from './failure.ts';
@@ -133,7 +132,7 @@ function connectionBody(options: AddOptions): Record<string, unknown> {
   const auth = authOf(options);
   const headers = Object.fromEntries((options.header ?? []).map(pair).map(([name, value]) => [name, { value }]));
   const tls = {
-    ...(options.ca !== undefined && { ca: readPem(options.ca) }),
+    ...(options.ca !== undefined && { ca: fileText(options.ca) }),
     ...(options.insecure && { insecure: true }),
   };
   return {
@@ -159,7 +158,7 @@ function authOf(options: AddOptions): Record<string, unknown> | undefined {
   if (isKey !== (value !== undefined)) throw new UsageError('--value goes with --api-key-header or --api-key-query.');
   if (bearer !== undefined) return { type: 'bearer', token: { value: bearer } };
   if (bearerEnv !== undefined) {
-    return { type: 'bearer', token: { value: variable(bearerEnv), ref: { env: bearerEnv } } };
+    return { type: 'bearer', token: fromEnvironment(bearerEnv) };
   }
   if (apiKeyHeader !== undefined) return { type: 'api_key', header: apiKeyHeader, value: { value } };
   if (apiKeyQuery !== undefined) return { type: 'api_key', query: apiKeyQuery, value: { value } };
@@ -167,20 +166,6 @@ function authOf(options: AddOptions): Record<string, unknown> | undefined {
   const colon = basic.indexOf(':');
   if (colon < 1) throw new UsageError('--basic must be USER:PASSWORD.');
   return { type: 'basic', username: basic.slice(0, colon), password: { value: basic.slice(colon + 1) } };
-}
-
-function variable(name: string): string {
-  const value = process.env[name];
-  if (!value) throw new CommandFailed(`The environment variable ${name} is not set.`);
-  return value;
-}
-
-function readPem(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new CommandFailed(`Cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? 'failed'}.`);
-  }
 }
 
 async function test(session: Session, name: string): Promise<void> {

@@ -11,6 +11,8 @@ import { keyCommands } from './key.ts';
 import { namespaceCommands } from './namespace.ts';
 import { personaCommands } from './persona.ts';
 import { roleCommands } from './roles.ts';
+import { ruleCommands } from './rule.ts';
+import { sourceCommands } from './source.ts';
 import { stateCommands } from './state.ts';
 import { toolCommands } from './tool.ts';
 
@@ -56,6 +58,8 @@ function createProgram(): Command {
   connectionCommands(program);
   namespaceCommands(program);
   personaCommands(program);
+  sourceCommands(program);
+  ruleCommands(program);
   keyCommands(program);
   toolCommands(program);
   auditCommands(program);

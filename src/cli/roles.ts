@@ -132,6 +132,7 @@ function processor(program: Command): void {
         databaseUrl: needed('DATABASE_URL'),
         secretKey: needed('SALLYPORT_SECRET_KEY'),
         logLevel: logLevel(),
+        env: process.env,
       };
       const { runProcessor } = await import('../processor/run.ts');
       process.exitCode = await runProcessor(options);
@@ -161,6 +162,7 @@ function relay(program: Command): void {
         databaseUrl: needed('DATABASE_URL'),
         secretKey: needed('SALLYPORT_SECRET_KEY'),
         logLevel: logLevel(),
+        env: process.env,
       };
       const { runRelay } = await import('../relay/run.ts');
       process.exitCode = await runRelay(options);

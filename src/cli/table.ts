@@ -44,6 +44,9 @@ export function withoutControls(text: string): string {
   return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }
 
+/** Keeps line breaks and tabs; nothing else steers the terminal. */
+export const readable = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]/gu, '');
+
 /** Text of at most so many characters. */
 export function shorten(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;

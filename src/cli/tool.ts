@@ -5,7 +5,7 @@ import { CommandFailed } from './failure.ts';
 import { actingAs } from './persona.ts';
 import type { Session } from './session.ts';
 import { sessionOf } from './session.ts';
-import { shorten, table, withoutControls } from './table.ts';
+import { readable, shorten, table, withoutControls } from './table.ts';
 
 interface ToolItem {
   readonly name: string;
@@ -93,9 +93,6 @@ function resultText({ content = [], structuredContent }: CallResult): string {
   if (blocks.length === 0 && structuredContent !== undefined) return JSON.stringify(structuredContent, null, 2);
   return blocks.join('\n');
 }
-
-/** Keeps line breaks and tabs; nothing else steers the terminal. */
-const readable = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]/gu, '');
 
 function toolTable(items: readonly ToolItem[]): string {
   if (items.length === 0) return 'No tools. "sallyport connection list" shows how the connections stand.';

@@ -6,7 +6,7 @@ import { resolveSecrets } from '../config/resolve.ts';
 import { writtenSource } from '../config/written.ts';
 import type { AdminContext } from '../control-plane/context.ts';
 import { type Api, endpoint, newApi } from '../control-plane/endpoint.ts';
-import { namedResource } from '../control-plane/named-resource.ts';
+import { namedResource, withoutReadOnly } from '../control-plane/named-resource.ts';
 import { invalid, notFound, Refusal } from '../control-plane/refusal.ts';
 import { revealDraft, SecretProblems, saveWithSecrets } from '../credentials/rows.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
@@ -64,7 +64,7 @@ export function sourcesApi(context: AdminContext): Api {
       refusals: [400],
     },
     async (request) => {
-      const parsed = parse(await request.json());
+      const parsed = parse(withoutReadOnly(await request.json()));
       if ('problems' in parsed) throw invalid(parsed.problems);
       return test(parsed.value.name, parsed.value.config);
     },
