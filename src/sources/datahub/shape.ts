@@ -10,7 +10,10 @@ export function rowsOf(data: JsonObject, answers: Answers): JsonObject[] {
     case 'entities':
       return list(data.entities).flatMap((entity) => {
         if (answers.isTerm && valueAt(entity, 'type') !== 'GLOSSARY_TERM') return [];
-        return isThere(entity) ? [fullRow(entity, answers.columns)] : [];
+        if (!isThere(entity)) return [];
+        const row = fullRow(entity, answers.columns);
+        // Of kinds that cannot be asked whether they exist, URN and type alone are what was asked.
+        return Object.keys(row).length > 2 ? [row] : [];
       });
     case 'search':
       return found(data).map(briefRow);

@@ -138,6 +138,10 @@ t.test('other kinds of entities', async (t) => {
   t.same(rows[1], { urn: 'urn:li:corpGroup:stewards', name: 'Data Stewards', type: 'CORP_GROUP' });
 });
 
+t.test('URNs that could be, and are not', async (t) => {
+  t.same((await ask('entity', { urn: ['urn:li:domain:no', 'urn:li:glossaryTerm:no', NOBODY] })).rows, []);
+});
+
 t.test('search', async (t) => {
   t.same(column((await ask('search', { query: 'customer' })).rows, 'type'), [
     'DATASET',

@@ -96,10 +96,10 @@ t.test('errors of GraphQL', async (t) => {
   json({ errors: [17], data: {} });
   t.same(await ask(), { rows: [], isTruncated: false }, 'errors that are none');
   json({
-    data: { entities: [{ urn: URN, type: 'TAG', ownership: null }] },
+    data: { entities: [{ urn: URN, type: 'TAG', properties: { name: 'pii' }, ownership: null }] },
     errors: [{ message: 'no owners for you' }],
   });
-  t.same((await ask()).rows, [{ urn: URN, type: 'TAG' }], 'what is there is used');
+  t.same((await ask()).rows, [{ urn: URN, name: 'pii', type: 'TAG' }], 'what is there is used');
 });
 
 t.test('a wrong token, a closed port, a connection that is cut', async (t) => {
@@ -138,7 +138,7 @@ t.test('numbers keep their digits', async (t) => {
   answers(
     200,
     { 'content-type': 'application/json' },
-    '{"data":{"entities":[{"urn":"urn:li:tag:pii","type":"TAG","datasetProfiles":[{"rowCount":9007199254740993}]}]}}',
+    '{"data":{"entities":[{"urn":"urn:li:tag:pii","type":"DATASET","datasetProfiles":[{"rowCount":9007199254740993}]}]}}',
   );
   const [row] = (await ask()).rows as { profile: JsonObject }[];
   const count = row?.profile.rowCount;

@@ -136,6 +136,7 @@ function entity(urn: string): Known | undefined {
   const [, namespace, kind, key] = /^urn:([^:]+):([^:]+):(.+)$/.exec(urn) ?? [];
   if (namespace !== 'li' || key === undefined) throw failed('Failed to retrieve entities: invalid urn', 500);
   if (kind === 'glossaryTerm') return { urn, type: 'GLOSSARY_TERM', exists: false };
+  if (kind === 'domain') return { urn, type: 'DOMAIN' };
   if (kind !== 'dataset') return undefined;
   const parts = /^\(urn:li:dataPlatform:[^,()]+,([^,()]+),[A-Z]+\)$/.exec(key);
   if (parts === null) throw failed('Failed to batch load Datasets', 500);
