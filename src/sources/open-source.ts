@@ -145,8 +145,11 @@ export class OpenSource {
 
 const time = (inMs: number): string => new Date(Date.now() + inMs).toISOString().replace(/\.\d+Z$/, 'Z');
 
+const WELL: ReadonlySet<SourceError['kind']> = new Set(['refused', 'bad value', 'too large']);
+const ILL: ReadonlySet<SourceError['kind']> = new Set(['unavailable', 'timeout', 'bad answer']);
+
 /** A source that refuses, or says too much, is there. One who left knows nothing. */
 function healthBy(error: unknown): Health {
-  if (!(error instanceof SourceError) || error.kind === 'busy') return 'nothing';
-  return error.kind === 'refused' || error.kind === 'too large' ? 'well' : 'ill';
+  if (!(error instanceof SourceError)) return 'nothing';
+  return WELL.has(error.kind) ? 'well' : ILL.has(error.kind) ? 'ill' : 'nothing';
 }

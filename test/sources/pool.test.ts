@@ -150,7 +150,7 @@ t.test('who waits when it opens is told at once', async (t) => {
 t.test('refusals, too much and leaving are no sign of ill health; time that is up is', async (t) => {
   const stage = new Stage();
   let n = 0;
-  for (const kind of ['refused', 'too large', 'refused', 'busy'] as const) {
+  for (const kind of ['refused', 'too large', 'bad value', 'busy'] as const) {
     const asked = stage.ask('a');
     (await stage.question(n++)).fail(new SourceError(kind, 'no'));
     await t.rejects(asked, failed(kind));

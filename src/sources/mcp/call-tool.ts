@@ -21,15 +21,13 @@ import { upstreamProblem } from '../../routing/route.ts';
 import { ownerOf } from '../../sessions/owner.ts';
 import type { Connection } from '../../snapshot/snapshot.ts';
 import { type Asked, SourceError } from '../source.ts';
+import type { CallTool } from '../sources.ts';
 import { within } from '../within.ts';
 import { answerOf, type ToolAnswer } from './answer.ts';
 import { innerCall } from './inner-call.ts';
 
-/** `asked.rule`: the rule's name, for the audit. Rejects with SourceError. */
-export function createCallTool(
-  exchange: Exchange,
-  world: World,
-): (wireName: string, args: JsonObject, asked: Asked & { readonly rule?: string }) => Promise<ToolAnswer> {
+/** For the rules of one call. */
+export function createCallTool(exchange: Exchange, world: World): CallTool {
   return async (wireName, args, asked) => new ToolCall(readCall(exchange, wireName, args), world, asked).run(wireName);
 }
 
@@ -48,14 +46,14 @@ function readCall(exchange: Exchange, wireName: string, args: JsonObject): Excha
 class ToolCall {
   private readonly exchange: Exchange;
   private readonly world: World;
-  private readonly asked: Asked & { readonly rule?: string };
+  private readonly asked: Asked & { readonly rule: string };
   private readonly startedAt = performance.now();
   private sentAt: number | undefined;
   private answeredAt: number | undefined;
   private status: number | undefined;
   private response: ResponseEnvelope | undefined;
 
-  constructor(exchange: Exchange, world: World, asked: Asked & { readonly rule?: string }) {
+  constructor(exchange: Exchange, world: World, asked: Asked & { readonly rule: string }) {
     this.exchange = exchange;
     this.world = world;
     this.asked = asked;
@@ -149,7 +147,7 @@ class ToolCall {
     const { response, exchange, asked, sentAt } = this;
     const now = performance.now();
     const upstreamMs = sentAt === undefined ? undefined : (this.answeredAt ?? now) - sentAt;
-    const rule = asked.rule === undefined ? 'for a rule' : `for rule ${asked.rule}`;
+    const rule = `for rule ${asked.rule}`;
     this.world.audit.push(
       auditRow(exchange, {
         verdict,

@@ -9,8 +9,9 @@ import { clientInfo } from '../../routing/client-name.ts';
 import { eraTowards } from '../../snapshot/era.ts';
 
 /**
- * The exchange of such a call, with whatever policy says of it. Its client can do nothing, so that no upstream asks the
- * user something on behalf of a rule; else it is the caller, in every respect. Throws EnvelopeError.
+ * The exchange of such a call, with whatever policy says of it: of the caller, in every respect, but that a modern client
+ * says it can do nothing, so that no upstream asks the user something on behalf of a rule. (What a legacy client can do,
+ * its session with the upstream has said, and keeps.) Throws EnvelopeError.
  */
 export function innerCall(outer: Exchange, wireName: string, args: JsonObject): Exchange {
   const { client, namespace, persona } = outer;
@@ -38,7 +39,12 @@ export function innerCall(outer: Exchange, wireName: string, args: JsonObject): 
     snapshot: outer.snapshot,
     persona,
     session: outer.session,
-    client: { ...client, era, capabilities: NO_CAPABILITIES, logLevel: undefined },
+    client: {
+      ...client,
+      era,
+      capabilities: outer.session === undefined ? NO_CAPABILITIES : client.capabilities,
+      logLevel: undefined,
+    },
     body,
     envelope: parseEnvelope(body),
   };
