@@ -120,6 +120,8 @@ export interface NamespaceItem {
   readonly wireName: string;
   readonly connection: Connection;
   readonly item: CatalogItem;
+  /** What clients get to see in place of the upstream's definition, where something is added to the tool's results. */
+  readonly definition?: string;
 }
 
 /** Resource URIs of several upstreams in one space, without state: what goes out can be found again when it comes back. */

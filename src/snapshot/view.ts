@@ -80,9 +80,13 @@ function buildView(namespace: Namespace, persona: Persona | undefined, kind: Ite
 const COMMA = Buffer.from(',');
 const END = Buffer.from(']');
 
-/** The definition as the upstream wrote it, with the name, and the URIs of its user interface, that the agent will use. */
-function renamed({ item, wireName, connection }: NamespaceItem, ownKey: string, uris: UriSpace): Buffer {
-  const bytes = Buffer.from(item.definition);
+/**
+ * The definition as the upstream wrote it (its output schema widened where rules add to results), with the name, and the
+ * URIs of its user interface, that the agent will use.
+ */
+function renamed(entry: NamespaceItem, ownKey: string, uris: UriSpace): Buffer {
+  const { item, wireName, connection } = entry;
+  const bytes = Buffer.from(entry.definition ?? item.definition);
   if (item.name === wireName && uris.isIdentity) return bytes;
   const edits: Edit[] = [];
   walkObject(bytes, bytes.indexOf('{'), 1, (key, start, end) => {
