@@ -63,6 +63,8 @@ export interface Outcome {
   readonly result: Buffer | undefined;
   /** What became of the rules that fit the call. */
   readonly enrichment: readonly RuleOutcome[] | undefined;
+  /** Of the span, where calls are traced; else the caller's own is taken. */
+  readonly traceId?: string | undefined;
 }
 
 export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
@@ -79,7 +81,7 @@ export function auditRow(exchange: Exchange, outcome: Outcome): AuditRow {
     tenant_id: exchange.tenant?.id ?? 'default',
     namespace: exchange.namespace?.name ?? null,
     request_id: exchange.requestId,
-    trace_id: traceId(exchange.head.header('traceparent')),
+    trace_id: outcome.traceId ?? traceId(exchange.head.header('traceparent')),
     session_id: session?.id ?? null,
     subject: principal?.subject ?? null,
     auth_method: principal?.method ?? null,

@@ -9,6 +9,7 @@ import { type Problem, problems } from '../exchange/problem.ts';
 import { idText } from '../mcp/envelope.ts';
 import { cancelUpstream } from '../routing/cancel.ts';
 import { StoreAway } from '../sessions/stored-session.ts';
+import type { ExchangeSpan } from '../telemetry/tracing.ts';
 import type { ProcessingRequest } from '../wire.ts';
 import type { Ending, Write } from './ending.ts';
 import { readHeaders, requestHead } from './headers.ts';
@@ -32,6 +33,7 @@ export class Conversation {
   private answeredAt: number | undefined;
   private recorded = false;
   private isDuplex = false;
+  private span: ExchangeSpan | undefined;
   private busy: Promise<void> | undefined;
   private readonly abort: () => void;
   private cancelled = false;
@@ -215,6 +217,7 @@ export class Conversation {
     if (exchange?.upstream === undefined) throw new Error('a pipeline that decided nothing');
     this.write(reply.forward(exchange, exchange.upstream), false);
     this.forwardedAt = performance.now();
+    this.span = this.world.tracing.exchange(exchange, this.startedAt);
     this.watchForCancel(exchange, exchange.upstream);
   }
 
@@ -250,6 +253,7 @@ export class Conversation {
       this.world,
       {
         write: this.write,
+        ran: (outcome, began, ended) => this.span?.rule(outcome, began, ended),
         record: (ending) => this.record(ending),
         refuse: (problem, ending) => this.refuse(problem, ending),
         answer: (answer, ending) => this.answer(answer, ending),
@@ -278,6 +282,7 @@ export class Conversation {
     this.landed?.();
     const now = performance.now();
     const durationUs = Math.round((now - this.startedAt) * 1000);
+    this.span?.end(ending, now);
     world.audit.push(
       auditRow(exchange, {
         verdict: ending.verdict,
@@ -288,6 +293,7 @@ export class Conversation {
         bytesOut: ending.bytesOut,
         result: ending.result,
         enrichment: ending.enrichment,
+        traceId: this.span?.traceId,
         durationUs,
         upstreamUs:
           this.forwardedAt === undefined ? undefined : Math.round(((this.answeredAt ?? now) - this.forwardedAt) * 1000),

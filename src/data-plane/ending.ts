@@ -23,6 +23,8 @@ export interface Ending {
 /** What a conversation lends to its response side. */
 export interface Mouth {
   readonly write: Write;
+  /** A rule ran; times as of `performance.now()`. */
+  ran(outcome: RuleOutcome, began: number, ended: number): void;
   record(ending: Ending): void;
   refuse(problem: Problem, ending: Partial<Ending>): void;
   answer(answer: Answer, ending: Ending): void;

@@ -6,17 +6,21 @@ import { type Json, type JsonObject, parseJson } from '../mcp/exact-json.ts';
 import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
 import type { CatalogItem, Tenant } from '../snapshot/snapshot.ts';
 import { createCallTool } from '../sources/mcp/call-tool.ts';
+import type { Mouth } from './ending.ts';
 import type { World } from './world.ts';
 
 /** Audit rows stay small, however many rules there are. */
 const MAX_RECORDED = 50;
 
+/** Told of each rule that ran. */
+type Ran = Mouth['ran'];
+
 /** undefined: no rule fits what is called. */
-export function enrichmentOf(exchange: Exchange, world: World): Enriching | undefined {
+export function enrichmentOf(exchange: Exchange, world: World, ran: Ran): Enriching | undefined {
   const { envelope, target, tenant } = exchange;
   if (envelope?.method !== 'tools/call' || target?.kind !== 'tool' || tenant === undefined) return undefined;
   const rules = tenant.rules.forTool(target.connection.name, target.upstreamName);
-  return rules.length === 0 ? undefined : new Enriching(exchange, tenant, rules, world);
+  return rules.length === 0 ? undefined : new Enriching(exchange, tenant, rules, world, ran);
 }
 
 export class Enriching {
@@ -24,14 +28,16 @@ export class Enriching {
   private readonly tenant: Tenant;
   private readonly rules: readonly CompiledRule[];
   private readonly world: World;
+  private readonly ran: Ran;
   private readonly gone = new AbortController();
   private outcomes: readonly RuleOutcome[] = [];
 
-  constructor(exchange: Exchange, tenant: Tenant, rules: readonly CompiledRule[], world: World) {
+  constructor(exchange: Exchange, tenant: Tenant, rules: readonly CompiledRule[], world: World, ran: Ran) {
     this.exchange = exchange;
     this.tenant = tenant;
     this.rules = rules;
     this.world = world;
+    this.ran = ran;
   }
 
   /** The client is gone: no source is asked any further. */
@@ -60,7 +66,10 @@ export class Enriching {
         definitions: tenant.sources,
         callTool: createCallTool(exchange, world),
         isDryRun: false,
-        onOutcome: (_rule, outcome) => meters.rule(outcome),
+        onOutcome: (outcome, began, ended) => {
+          meters.rule(outcome);
+          this.ran(outcome, began, ended);
+        },
       },
       this.gone.signal,
     );

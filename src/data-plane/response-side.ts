@@ -62,7 +62,7 @@ export class ResponseSide {
     this.mouth = mouth;
     this.isDuplex = isDuplex;
     this.restoration = exchange === undefined ? undefined : new Restoration(exchange, world);
-    this.enriching = exchange === undefined ? undefined : enrichmentOf(exchange, world);
+    this.enriching = exchange === undefined ? undefined : enrichmentOf(exchange, world, mouth.ran);
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */

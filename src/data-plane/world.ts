@@ -14,6 +14,7 @@ import type { UpstreamSessions } from '../sessions/upstream-sessions.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Meters } from '../telemetry/meters.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 
 export interface World {
   /** The newest snapshot; undefined until the first is loaded. An exchange keeps the one it began with. */
@@ -36,6 +37,7 @@ export interface World {
   readonly enrichment: EnrichmentWorld;
   readonly audit: AuditQueue;
   readonly meters: Meters;
+  readonly tracing: Tracing;
   readonly log: Logger;
   /** Of the product, as clients see it. */
   readonly version: string;

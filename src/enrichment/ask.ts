@@ -30,7 +30,7 @@ export interface Asking {
   /** Keeps queries for the trace, and sends nothing that may write. */
   readonly isDryRun: boolean;
   /** Times as of `performance.now()`. */
-  onOutcome?(rule: CompiledRule, outcome: RuleOutcome, began: number, ended: number): void;
+  onOutcome?(outcome: RuleOutcome, began: number, ended: number): void;
 }
 
 /** Rows for the response as a whole, or for each group of its elements. */

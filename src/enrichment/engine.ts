@@ -79,7 +79,7 @@ class Run {
     const ended = performance.now();
     const told = { ...outcome, rule: rule.name, version: rule.version, ms: Math.round((ended - began) * 1000) / 1000 };
     this.outcomes.push(told);
-    this.asking.onOutcome?.(rule, told, began, ended);
+    this.asking.onOutcome?.(told, began, ended);
   }
 
   private async outcomeOf(rule: CompiledRule, now: number): Promise<Told> {

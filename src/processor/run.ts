@@ -23,6 +23,8 @@ export interface ProcessorOptions {
   readonly egress?: string;
   /** The listener's host, which requests may name in `Host`. */
   readonly mcpHost: string;
+  /** Where OTEL_* are. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** Largest body that Envoy may hand over; the configured limit is checked by a step and may not exceed it. */
@@ -40,6 +42,7 @@ export async function runProcessor(options: ProcessorOptions): Promise<number> {
     secretKey: options.secretKey,
     egress: options.egress ?? (sockets === undefined ? 'direct' : `unix:${sockets.egress}`),
     mcpHost: options.mcpHost,
+    env: options.env,
     ours,
     replica: { id: `${hostname()}-${process.pid}-${options.index}`, role: 'processor' },
     log,

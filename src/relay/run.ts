@@ -32,6 +32,8 @@ export interface RelayOptions {
   readonly egress?: string;
   /** The listener's host, which requests may name in `Host`. */
   readonly mcpHost: string;
+  /** Where OTEL_* are. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** How long what is in progress may take to end after the word to stop. Milliseconds. */
@@ -60,6 +62,7 @@ export async function runRelay(options: RelayOptions): Promise<number> {
     secretKey: options.secretKey,
     egress: options.egress ?? `unix:${sockets.egress}`,
     mcpHost: options.mcpHost,
+    env: options.env,
     ours: true,
     replica: { id: relayId, role: 'relay', address: remote ?? local },
     onSnapshot: () => watched.worldChanged(),

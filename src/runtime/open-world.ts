@@ -23,6 +23,7 @@ import { type Database, openDatabase, waitForDatabase } from '../storage/databas
 import { notify } from '../storage/notify.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { createMeters } from '../telemetry/meters.ts';
+import { startTracing } from '../telemetry/tracing.ts';
 import { openEnrichment } from './open-enrichment.ts';
 
 export interface OpenWorldOptions {
@@ -40,6 +41,8 @@ export interface OpenWorldOptions {
   readonly onSessionEnded?: (sessionId: string) => void;
   /** Further NOTIFY channels to listen to, with what to do with a payload. */
   readonly notices?: Readonly<Record<string, (payload: string) => void>>;
+  /** Where OTEL_* are. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
 
@@ -73,6 +76,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
   const legacyWanted = new LRUCache<string, true>({ max: 10_000, ttl: LEGACY_WANTED_MS });
   const logLevels = createLogLevels(sessionStore);
   const meters = createMeters();
+  const tracing = await startTracing({ env: options.env, role: options.replica.role, version: packageVersion, log });
   const enrichment = openEnrichment(database, meters, log);
   const audit = new AuditQueue((rows) => insertAuditEvents(database, rows), log);
   const feed = startFeed({
@@ -133,6 +137,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     enrichment,
     audit,
     meters,
+    tracing,
     log,
     version: packageVersion,
     ownHosts: ownHosts(options.mcpHost),
@@ -161,6 +166,7 @@ export async function openWorld(options: OpenWorldOptions): Promise<OpenedWorld>
     async close(auditMs) {
       await feed.close();
       await enrichment.close();
+      await tracing.close();
       await audit.close(auditMs);
       egress.close();
       await database.close();

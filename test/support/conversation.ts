@@ -24,6 +24,7 @@ import { openSource } from '../../src/sources/kinds.ts';
 import { createSources } from '../../src/sources/pool.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { createMeters } from '../../src/telemetry/meters.ts';
+import { NO_TRACING } from '../../src/telemetry/tracing.ts';
 import type { HeaderMutation, ProcessingRequest, ProcessingResponse } from '../../src/wire.ts';
 import { extProcService } from '../../src/wire.ts';
 import { connectionConfig } from './connection.ts';
@@ -209,6 +210,7 @@ export function stage({ files = tools(['read', 'delete']), crm = tools(['get']) 
     logLevels: createLogLevels(store),
     egress,
     audit: new AuditQueue(async (batch) => void rows.push(...batch), log),
+    tracing: NO_TRACING,
     meters: createMeters(),
     log,
     version: '0.0.0',
