@@ -39,7 +39,8 @@ type Connection = GuardedClient & pg.PoolClient;
 export function openPostgres(config: PostgresSource): SourceClient {
   const location = locate(config);
   const ending = new Set<Promise<unknown>>();
-  let pool = openPool(location, config.maxConcurrent);
+  const pool = openPool(location, config.maxConcurrent);
+  let generation = 0;
 
   const background = (work: Promise<unknown>): void => {
     ending.add(work);
@@ -50,20 +51,21 @@ export function openPostgres(config: PostgresSource): SourceClient {
   const abandon = async (connection: Connection): Promise<void> => {
     const isTaken = await cancel(location, connection);
     connection.release(true);
-    if (isTaken) return;
-    // The server is not to be reached, or dead: so are the idle connections, and each would cost a request its time.
-    const old = pool;
-    pool = openPool(location, config.maxConcurrent);
-    await old.end();
+    // The server is dead, or out of reach: so are the idle connections, and each would cost a request its time.
+    if (!isTaken) generation++;
   };
 
   const connect = async (signal: AbortSignal): Promise<Connection> => {
-    const connecting = pool.connect() as Promise<Connection>;
-    try {
-      return await within(signal, connecting);
-    } catch (error) {
-      if (signal.aborted) connecting.then((connection) => connection.release()).catch(() => {});
-      throw error;
+    for (;;) {
+      const connecting = pool.connect() as Promise<Connection>;
+      const connection = await within(signal, connecting).catch((error: unknown) => {
+        if (signal.aborted) connecting.then((late) => late.release()).catch(() => {});
+        throw error;
+      });
+      connection.generation ??= generation;
+      if (connection.generation === generation) return connection;
+      connection.wire.stream.destroy();
+      connection.release(true);
     }
   };
 
@@ -92,7 +94,8 @@ export function openPostgres(config: PostgresSource): SourceClient {
           return;
         }
         connection.allow();
-        if (error === undefined || error instanceof SourceError) {
+        if (connection.wire.stream.destroyed) connection.release(true);
+        else if (error === undefined || error instanceof SourceError) {
           if (name !== undefined) connection.prepared.add(name);
           connection.release();
         } else if (error instanceof pg.DatabaseError && !isStalePreparation(error)) {

@@ -1,9 +1,12 @@
 /**
- * A pg client that survives whatever a server sends. pg collects a message until it is complete and throws out of a
- * socket's event where one is malformed; here bytes are counted before, and what is thrown ends the connection only.
+ * A pg client that survives whatever a server sends. pg by itself collects a message of any size, throws out of
+ * a socket's event where one is malformed, and may never come back from it; here bytes are counted and messages checked
+ * before, and what is thrown ends the connection only.
  */
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
+import { SourceError } from '../source.ts';
+import { NONSENSE, openFrames } from './frames.ts';
 
 /** What pg's connection has beyond its published types. */
 export interface Wire {
@@ -25,6 +28,8 @@ export class GuardedClient extends pg.Client {
   /** Of CancelRequest. */
   declare readonly processID: number | null;
   declare readonly secretKey: number | null;
+  /** Of how many the source has been found out of reach so far when it was opened (client.ts). */
+  generation: number | undefined;
   readonly #budget: { left: number };
   /** Of prepared statements that this connection has. */
   readonly prepared = new Set<string>();
@@ -54,15 +59,17 @@ export function guard(wire: Wire): { left: number } {
   const budget = { left: UNASKED };
   const attach = wire.attachListeners.bind(wire);
   wire.attachListeners = (stream) => {
+    const frames = openFrames();
     const guarded = (read: (chunk: Buffer) => void) => (chunk: Buffer) => {
-      if (budget.left < 0) return;
+      if (budget.left < 0 || stream.destroyed) return;
       budget.left -= chunk.length;
       try {
         if (budget.left < 0) throw new Error('the server sent more than was asked for');
-        read(chunk);
+        const messages = frames(chunk);
+        if (messages.length > 0) read(messages);
       } catch (error) {
-        budget.left = -1;
-        stream.destroy(error as Error);
+        const isNonsense = budget.left >= 0 && !(error instanceof SourceError);
+        stream.destroy(isNonsense ? new SourceError('bad answer', NONSENSE) : (error as Error));
       }
     };
     // All that the parser needs of a stream.
