@@ -122,6 +122,12 @@ t.test('tables are found wherever tools name them', async (t) => {
   );
 });
 
+t.test('another catalog has other schemas', async (t) => {
+  const args = { catalog: 'hive', schema: 'tiny' };
+  t.same(await told({ args, response: { catalog: 'tpch', table: 'customer' } }), []);
+  t.same(await told({ args, response: { catalog: 'tpch', table: 'tiny.customer' } }), ['tpch.tiny.customer']);
+});
+
 t.test('bound tables are the only ones', async (t) => {
   const args = { table: 'tpch.tiny.lineitem' };
   t.same(await told({ args, bound: { tables: ['tpch.tiny.customer', 'tpch.tiny.orders'] } }), [
