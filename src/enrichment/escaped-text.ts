@@ -26,26 +26,28 @@ export function escapedEdits(bytes: Buffer, literal: Span, edits: readonly Edit[
   }));
 }
 
-/** Goes through text and source side by side, forwards only. */
+/**
+ * Goes through text and source side by side, forwards only. Byte by byte: JSON within a string has an escape every few
+ * bytes.
+ */
 class Places {
   private readonly bytes: Buffer;
   private source: number;
   private text = 0;
-  private backslash: number;
 
   constructor(bytes: Buffer, literal: Span) {
     this.bytes = bytes;
     this.source = literal.start + 1;
-    this.backslash = this.nextBackslash();
   }
 
   /** Where the text's byte at `offset` begins in the source. */
   of(offset: number): number {
     while (this.text < offset) {
-      const plain = Math.min(this.backslash - this.source, offset - this.text);
-      if (plain === 0) this.passEscape();
-      this.source += plain;
-      this.text += plain;
+      if (this.bytes[this.source] === 0x5c) this.passEscape();
+      else {
+        this.source++;
+        this.text++;
+      }
     }
     return this.source;
   }
@@ -54,25 +56,19 @@ class Places {
     const { bytes, source } = this;
     if (bytes[source + 1] !== 0x75) {
       this.source += 2;
-      this.text += 1;
-    } else {
-      const code = this.hex(source);
-      const isPair =
-        isHigh(code) && bytes[source + 6] === 0x5c && bytes[source + 7] === 0x75 && isLow(this.hex(source + 6));
-      this.source += isPair ? 12 : 6;
-      // Half a pair stays an escape of six bytes.
-      this.text += isPair ? 4 : isHigh(code) || isLow(code) ? 6 : code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
+      this.text++;
+      return;
     }
-    this.backslash = this.nextBackslash();
+    const code = this.hex(source);
+    const isPair =
+      isHigh(code) && bytes[source + 6] === 0x5c && bytes[source + 7] === 0x75 && isLow(this.hex(source + 6));
+    this.source += isPair ? 12 : 6;
+    // Half a pair stays an escape of six bytes.
+    this.text += isPair ? 4 : isHigh(code) || isLow(code) ? 6 : code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
   }
 
   private hex(at: number): number {
     return Number.parseInt(this.bytes.toString('latin1', at + 2, at + 6), 16);
-  }
-
-  private nextBackslash(): number {
-    const at = this.bytes.indexOf(0x5c, this.source);
-    return at < 0 ? this.bytes.length : at;
   }
 }
 

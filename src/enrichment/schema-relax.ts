@@ -35,6 +35,7 @@ const OPAQUE = [
 /** What counts or names members without saying which. */
 const COUNTS = ['propertyNames', 'maxProperties'];
 const ITEM_COUNTS = ['contains', 'minContains', 'maxContains', 'uniqueItems'];
+const MAX_NESTING = 1000;
 /** What a property that is opened still says. */
 const ANNOTATIONS = ['title', 'description'];
 
@@ -48,6 +49,8 @@ class Relaxing {
   private readonly route: Route;
   /** Levels at which a schema has been opened: schemas may refer to themselves. */
   private readonly seen = new Map<Schema, Set<string>>();
+  /** How many schemas are being opened, each within the one before. */
+  private nesting = 0;
 
   constructor(root: Schema, route: Route) {
     this.root = root;
@@ -61,6 +64,13 @@ class Relaxing {
     const visit = `${level} ${isMade}`;
     if (seen.has(visit)) return;
     seen.add(visit);
+    // References may make a chain as long as the definition.
+    if (++this.nesting > MAX_NESTING) throw new Hopeless();
+    this.openNew(schema, level, isMade);
+    this.nesting--;
+  }
+
+  private openNew(schema: Schema, level: number, isMade: boolean): void {
     if (OPAQUE.some((keyword) => keyword in schema) || (schema !== this.root && '$id' in schema)) {
       this.giveUp(schema);
       return;

@@ -7,6 +7,9 @@ import { type Addition, Merge } from '../../src/enrichment/merge.ts';
 import type { Place } from '../../src/enrichment/rule.ts';
 import { type Target, widenSchema } from '../../src/enrichment/widen.ts';
 import type { Json } from '../../src/mcp/exact-json.ts';
+import { OPERATOR } from '../../src/policy/decide.ts';
+import type { Namespace } from '../../src/snapshot/snapshot.ts';
+import { viewOf } from '../../src/snapshot/view.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: schemas of any shape
 type Any = any;
@@ -109,6 +112,31 @@ t.test('where it cannot be told the schema goes, and all other bytes stay', asyn
   t.match(exact, /"maximum":9007199254740993/);
   t.match(exact, /^\{"name":"t", "inputSchema":\{"type":"object"\} ,"outputSchema": \{.*\},"x-n":9007199254740993\}$/);
   t.ok(isValid(widened({ type: 'array', items: ROW }, [target('a', '$.response[*]')]), [{ id: 1, a: 2 }]));
+});
+
+t.test('references in circles end, and chains without end are given up', async (t) => {
+  const tree = {
+    type: 'object',
+    properties: { kids: { type: 'array', items: { $ref: '#' } } },
+    additionalProperties: false,
+  };
+  const wide = widened({ ...tree, allOf: [{ $ref: '#' }] }, [target('owner', '$.response.kids[*].kids[*]')]);
+  t.same(wide.properties.owner, {});
+  const $defs = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }]));
+  t.equal(widened({ type: 'object', $ref: '#/$defs/d0', $defs }, [target('a')]), undefined);
+});
+
+t.test('lists show the widened definition under the name that clients use', async (t) => {
+  const item = { name: 't', definition: definitionOf(ROW), digest: '' };
+  const entry = { wireName: 'a__t', connection: { name: 'a' }, item };
+  const definition = widenSchema(item.definition, [target('owner')]);
+  const view = (tool: object): Any => {
+    const namespace = { tools: new Map([['a__t', tool]]), uris: { isIdentity: true } } as unknown as Namespace;
+    return JSON.parse(`{${viewOf(namespace, OPERATOR, 'tools').pages[0]}}`).tools[0];
+  };
+  t.same(view({ ...entry, definition }).outputSchema.properties.owner, {});
+  t.equal(view({ ...entry, definition }).name, 'a__t');
+  t.same(view(entry).outputSchema, ROW);
 });
 
 /** A value and a schema that it fits tightly, in one of many ways of writing it. */
