@@ -9,7 +9,7 @@ const HOUR = 3_600_000;
 
 /** What every kind has besides its own keys. */
 const common = {
-  enabled: z.boolean().default(true).describe('false keeps the source; rules that use it are skipped.'),
+  enabled: z.boolean().default(true).describe('false keeps the source; rules that use it add nothing.'),
   description: description.exactOptional(),
   maxConcurrent: z.int().min(1).max(1000).default(8).describe('Requests in flight at most, per process; more wait.'),
   circuitBreaker: strict({
