@@ -4,6 +4,7 @@ import type { Exchange } from '../../src/exchange/exchange.ts';
 import { parseEnvelope } from '../../src/mcp/envelope.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { NO_TRACING, startTracing, type Tracing } from '../../src/telemetry/tracing.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Receiver, startReceiver } from './otlp-receiver.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -212,6 +213,8 @@ t.test('a collector that refuses or is away is told of once, and holds nothing u
   const tracing = await withEnv(t, { ...endpoint(receiver), OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '1' }, log);
   for (let n = 0; n < 3; n++) tracing.exchange(exchange(), 0)?.end({ verdict: 'allowed' }, 1);
   await tracing.close();
+  // One refusal ends the SDK's waiting for the others.
+  await eventually(() => receiver.spans.length === 3);
   t.equal(told.length, 1);
   t.match(told, [[{ detail: String }, /traces: the exporter has trouble/]]);
 });
