@@ -38,7 +38,7 @@ t.test('strings arrive as they are, whatever is in them', async (t) => {
     '𝄞',
   ];
   const string = fc
-    .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), fc.constantFrom(...nasty))
+    .oneof(fc.string({ unit: 'binary' }), fc.string(), fc.constantFrom(...nasty))
     .filter((text) => !text.includes('\0') && !/\p{Cs}/u.test(text));
   let runs = 0;
   await fc.assert(
@@ -53,9 +53,9 @@ t.test('strings arrive as they are, whatever is in them', async (t) => {
       const found = await ask(client, "select 'found' as it where :v in (:list)", { v, list });
       if (found.rows.length !== (list.includes(v) ? 1 : 0)) throw new Error('the condition changed');
     }),
-    { numRuns: 1_000 },
+    { numRuns: 400 },
   );
-  t.ok(runs >= 1_000);
+  t.ok(runs >= 400);
   t.equal((await admin.query('select from accounts')).rowCount, 1_000);
 });
 
@@ -88,7 +88,7 @@ t.test('numbers arrive with every digit', async (t) => {
         if (row.d !== (Object.is(d, -0) ? 0 : d)) throw new Error(`${row.d} for ${d}`);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
   t.pass();
 });
@@ -235,10 +235,10 @@ t.test('bytes are bounded, also where one value has all of them', async (t) => {
   const one = "select repeat('x', 100000) as x";
   await t.rejects(ask(client, one), { name: 'SourceError', kind: 'too large' });
   const memory = process.memoryUsage().rss;
-  await t.rejects(ask(client, "select repeat('x', 300000000) as x"), { name: 'SourceError', kind: 'too large' });
-  const cut = await ask(client, "select 1 as a, '' as x union all select 2, repeat('x', 300000000)");
+  await t.rejects(ask(client, "select repeat('x', 30000000) as x"), { name: 'SourceError', kind: 'too large' });
+  const cut = await ask(client, "select 1 as a, '' as x union all select 2, repeat('x', 30000000)");
   t.strictSame([cut.rows, cut.isTruncated], [[{ a: 1, x: '' }], true]);
-  t.ok(process.memoryUsage().rss - memory < 100_000_000);
+  t.ok(process.memoryUsage().rss - memory < 60_000_000);
   t.strictSame((await ask(client, 'select 1 as a')).rows, [{ a: 1 }]);
 });
 
