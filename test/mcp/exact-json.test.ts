@@ -48,7 +48,7 @@ t.test('a number is plain exactly where its double denotes what was written', as
       const isHeld = Number.isFinite(number) && sameDecimal(String(number).replace('e+', 'e'), text);
       return isHeld === (typeof value === 'number') && isHeld !== value instanceof ExactNumber;
     }),
-    { numRuns: 20_000 },
+    { numRuns: 5000 },
   );
   for (const text of [
     '0',
@@ -132,9 +132,9 @@ t.test('values are those of JSON.parse, digits apart', async (t) => {
       assert(isEqual(parseJson(shown), value));
       assert.equal(JSON.stringify(JSON.parse(shown)), JSON.stringify(JSON.parse(text)));
     }),
-    { numRuns: 3000 },
+    { numRuns: 2000 },
   );
-  t.ok(exact > 300, `${exact} texts held exact numbers`);
+  t.ok(exact > 150, `${exact} texts held exact numbers`);
   const own = parseJson('{"__proto__": {"x": 9007199254740993}, "a": 1, "a": 2}');
   t.equal(jsonText(own), '{"__proto__":{"x":9007199254740993},"a":2}');
   t.equal(Object.getPrototypeOf(own), Object.prototype);
@@ -180,7 +180,7 @@ t.test('what JSON.parse refuses is refused, and nothing else', async () => {
   });
   fc.assert(
     fc.property(fc.oneof(scraps, damaged), (text) => judge(parseJson, text) === judge(JSON.parse, text)),
-    { numRuns: 10_000 },
+    { numRuns: 2000 },
   );
 });
 
@@ -218,7 +218,7 @@ t.test('hostile texts take linear time', async (t) => {
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
     }
-    t.ok(performance.now() - start < 2000);
+    t.ok(performance.now() - start < 5000);
   };
   quick(`"${'\\'.repeat(2_000_000)}"`);
   quick(`["${'\\"'.repeat(1_000_000)}",1e400]`);
