@@ -9,6 +9,8 @@ export interface LoadSpec {
   readonly method: Method;
   /** The tool to call, by the name the endpoint lists it under. */
   readonly tool: string;
+  /** Text that every answer of tools/call must hold, besides what was sent. */
+  readonly expect?: string;
   /** Fewer tools in a tools/list answer are an error. */
   readonly toolCount: number;
   readonly connections: number;
@@ -117,7 +119,10 @@ class LoadWorker {
         ? '{}'
         : `{"name":${JSON.stringify(this.spec.tool)},"arguments":{"text":"hello MCP"}}`;
     const { body } = await this.request(this.spec.method, params);
-    if (this.spec.method === 'tools/call' && !body.includes('hello MCP')) throw new Error(`Wrong result: ${cut(body)}`);
+    if (this.spec.method === 'tools/call') {
+      const { expect = 'hello MCP' } = this.spec;
+      if (!body.includes('hello MCP') || !body.includes(expect)) throw new Error(`Wrong result: ${cut(body)}`);
+    }
     if (this.spec.method === 'tools/list' && count(body, '"inputSchema"') < this.spec.toolCount) {
       throw new Error(`Fewer than ${this.spec.toolCount} tools were listed.`);
     }

@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly only: readonly Method[];
   /** Calls of the soak; 0 = the comparison is run instead. */
   readonly leak: number;
+  /** What enrichment rules add is measured instead. */
+  readonly enrichment: boolean;
   readonly workers?: number;
   readonly envoyConcurrency?: number;
 }
@@ -28,6 +30,7 @@ Measures an upstream directly and through the gateway, taking turns in one run.
   --connections 1,16,64   parallel connections
   --only tools/call,…     of ${METHODS.join(', ')}
   --leak N                instead: N tools/call through the gateway at 16 connections, memory and sockets on the way
+  --enrichment            instead: tools/call with and without enrichment rules, through the gateway alone
   --workers N             processor workers
   --envoy-concurrency N   Envoy worker threads
   --json                  one JSON object on stdout; progress stays on stderr
@@ -45,6 +48,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
       connections: { type: 'string', default: '1,16,64' },
       only: { type: 'string', default: METHODS.join(',') },
       leak: { type: 'string', default: '0' },
+      enrichment: { type: 'boolean' },
       workers: { type: 'string' },
       'envoy-concurrency': { type: 'string' },
     },
@@ -57,6 +61,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     connections: values.connections.split(',').map((text) => whole('--connections', text, 1)),
     only: values.only.split(',').map(method),
     leak: whole('--leak', values.leak, 0),
+    enrichment: values.enrichment ?? false,
     ...(values.workers !== undefined && { workers: whole('--workers', values.workers, 1) }),
     ...(values['envoy-concurrency'] !== undefined && {
       envoyConcurrency: whole('--envoy-concurrency', values['envoy-concurrency'], 1),

@@ -1,4 +1,5 @@
 import type { Cell, Comparison, Side } from './comparison.ts';
+import type { EnrichmentCell } from './enrichment.ts';
 import type { Soak } from './soak.ts';
 
 /** Roles in the order in which a call meets them; what is not named here comes after. */
@@ -45,6 +46,27 @@ export function comparisonTable(comparison: Comparison): string {
     [direct, gateway].flatMap(({ errorTexts }) => errorLines(`${method} at ${connections}`, errorTexts)),
   );
   return [latency, cpu, memory, ...problems].join('\n');
+}
+
+/** Calls with rules; what is added is compared with the row that does the same without them. */
+export function enrichmentTable(cells: readonly EnrichmentCell[]): string {
+  const rows = cells.map(({ name, connections, side, added }) => [
+    name,
+    String(connections),
+    Math.round(side.perSecond).toString(),
+    ...[side.p50, side.p95, side.p99].map(milliseconds),
+    added === undefined ? '' : signed(added.p50 / 1000, 2),
+    ...['processor', 'envoy', 'source'].map((role) => Math.round(side.cpuPerCall[role] ?? 0).toString()),
+    added === undefined ? '' : signed(added.processor, 0),
+    String(side.errors),
+  ]);
+  const head = ['tools/call', 'conns', 'calls/s', 'p50 ms', 'p95 ms', 'p99 ms', 'p50 added'];
+  const cpu = ['CPU µs processor', 'envoy', 'source', 'processor added', 'errors'];
+  const compared = [
+    ...new Set(cells.flatMap(({ name, added }) => (added ? [`"${name}" with "${added.against}"`] : []))),
+  ];
+  const problems = cells.flatMap(({ name, side }) => errorLines(name, side.errorTexts));
+  return [table([...head, ...cpu], rows), `Added: ${compared.join(', ')}.`, ...problems].join('\n');
 }
 
 /** The soak as a table: growth is what a role gained since the sample at a quarter of the way. */
@@ -98,4 +120,4 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 const milliseconds = (micros: number): string => (micros / 1000).toFixed(2);
-const signed = (mib: number): string => (mib < 0 ? '' : '+') + mib.toFixed(1);
+const signed = (value: number, digits = 1): string => (value < 0 ? '' : '+') + value.toFixed(digits);

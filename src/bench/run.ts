@@ -3,9 +3,11 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../package-root.ts';
 import { type Bed, compare } from './comparison.ts';
+import { measureEnrichment } from './enrichment.ts';
+import { startLedger } from './ledger.ts';
 import { type BenchOptions, parseBenchOptions, USAGE } from './options.ts';
 import { startPrograms } from './programs.ts';
-import { comparisonTable, soakTable } from './report.ts';
+import { comparisonTable, enrichmentTable, soakTable } from './report.ts';
 import { soak } from './soak.ts';
 import { type Stack, startStack } from './stack.ts';
 import { TOOL_COUNT } from './upstream.ts';
@@ -35,7 +37,8 @@ export async function runBench(argv: readonly string[], environment: NodeJS.Proc
   };
   const upstreamAuthorization = `Bearer ${UPSTREAM_TOKEN}`;
   const programs = await startPrograms({
-    toolsDirectory: findTools(environment),
+    // Orders are what only the upstream of our own answers.
+    toolsDirectory: options.enrichment ? undefined : findTools(environment),
     cacheDirectory: join(packageRoot, '.cache'),
     authorization: upstreamAuthorization,
     progress,
@@ -68,6 +71,7 @@ export async function runBench(argv: readonly string[], environment: NodeJS.Proc
     };
     const about = `${programs.kind} load generator and upstream, ${cpus().length} CPUs, Node ${process.versions.node}`;
     progress(about);
+    if (options.enrichment) return await runEnrichment(bed, options, about);
     return options.leak > 0 ? await runSoak(bed, options, about) : await runComparison(bed, options, about);
   } catch (error) {
     process.stderr.write(`The benchmark stopped: ${(error as Error).message}\n`);
@@ -85,6 +89,19 @@ async function runComparison(bed: Bed, options: BenchOptions, about: string): Pr
     options.json ? `${JSON.stringify({ about, ...comparison })}\n` : `\n${about}\n\n${comparisonTable(comparison)}\n`,
   );
   return comparison.cells.some(({ direct, gateway }) => direct.errors + gateway.errors > 0) ? 1 : 0;
+}
+
+async function runEnrichment(bed: Bed, options: BenchOptions, about: string): Promise<number> {
+  const ledger = await startLedger(bed.progress);
+  try {
+    const cells = await measureEnrichment(bed, ledger, options);
+    process.stdout.write(
+      options.json ? `${JSON.stringify({ about, cells })}\n` : `\n${about}\n\n${enrichmentTable(cells)}\n`,
+    );
+    return cells.some(({ side }) => side.errors > 0) ? 1 : 0;
+  } finally {
+    await ledger.stop();
+  }
 }
 
 async function runSoak(bed: Bed, options: BenchOptions, about: string): Promise<number> {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HttpConnection } from './http-connection.ts';
@@ -13,6 +13,8 @@ export interface Stack {
   readonly tool: string;
   /** The supervisor: everything that runs is below it. */
   readonly pid: number;
+  /** Writes its configuration again, with these sections besides; the gateway reads it within a second or two. */
+  configure(more: object): void;
   stop(): Promise<void>;
 }
 
@@ -37,8 +39,13 @@ export async function startStack(options: {
   const dataDirectory = join(directory, 'state');
   mkdirSync(dataDirectory);
   const configFile = join(directory, 'sallyport.yaml');
-  // JSON is YAML: nothing to escape.
-  writeFileSync(configFile, JSON.stringify(configuration(options.upstreamUrl, options.upstreamToken)), { mode: 0o600 });
+  const configure = (more: object): void => {
+    const written = { ...configuration(options.upstreamUrl, options.upstreamToken), ...more };
+    // JSON is YAML: nothing to escape. Renamed, so that nobody reads half of it.
+    writeFileSync(`${configFile}.new`, JSON.stringify(written), { mode: 0o600 });
+    renameSync(`${configFile}.new`, configFile);
+  };
+  configure({});
   const [program = '', ...words] = options.command;
   const child = spawn(
     program,
@@ -71,7 +78,7 @@ export async function startStack(options: {
     const { mcpUrl, pid } = JSON.parse(readFileSync(upFile, 'utf8')) as { mcpUrl: string; pid: number };
     const authorization = `Bearer ${KEY}`;
     await until(signal, 'the upstream is in the catalog', () => listsTools(mcpUrl, authorization, options.toolCount));
-    return { mcpUrl, authorization, tool: 'bench__echo', pid, stop };
+    return { mcpUrl, authorization, tool: 'bench__echo', pid, configure, stop };
   } catch (error) {
     await stop();
     throw new Error(`${(error as Error).message} The last it printed:\n${output}`);

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { order, orders } from './orders.ts';
 
 /** Tools that the benchmark's upstream offers; the first is `echo`. */
 export const TOOL_COUNT = 500;
+/** Tools that answer with an order, or with many; only their names differ, for rules that fit one of them. */
+const ORDER_TOOLS = ['order_plain', 'order_when', 'order_cached', 'order_asked', 'orders_plain', 'orders_asked'];
 
 /**
  * A small MCP server over streamable HTTP, built not to be the bottleneck: lists serialised once, sessions in a set,
@@ -29,8 +32,7 @@ export async function startUpstream(authorization: string): Promise<{ url: strin
     if (message.id === undefined) return send(response, 202, '');
     if (message.method === 'tools/list') return send(response, 200, result(message.id, tools));
     if (message.method === 'tools/call') {
-      const text = JSON.stringify(message.params.arguments.text ?? '');
-      return send(response, 200, result(message.id, `{"content":[{"type":"text","text":${text}}]}`));
+      return send(response, 200, result(message.id, call(message.params.name, message.params.arguments.text ?? '')));
     }
     return send(response, 200, result(message.id, '{}'));
   });
@@ -45,8 +47,14 @@ export async function startUpstream(authorization: string): Promise<{ url: strin
   };
 }
 
+function call(name: string, text: string): string {
+  if (name.startsWith('order_')) return order(text);
+  if (name.startsWith('orders_')) return orders(text);
+  return `{"content":[{"type":"text","text":${JSON.stringify(text)}}]}`;
+}
+
 function tool(index: number): object {
-  const name = index === 0 ? 'echo' : `tool_${String(index).padStart(4, '0')}`;
+  const name = index === 0 ? 'echo' : (ORDER_TOOLS[index - 1] ?? `tool_${String(index).padStart(4, '0')}`);
   const text = `Tool ${name}. Looks up records in the system of record and returns the matching rows as content. `;
   const filter = { type: 'object', properties: { field: { type: 'string' }, value: { type: 'string' } } };
   return {
