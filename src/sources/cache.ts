@@ -98,16 +98,14 @@ export class AnswerCache {
       return await within(signal, flight.answer);
     } finally {
       if (signal.aborted && !(flight.reason instanceof SourceError)) flight.reason = signal.reason;
-      if (--flight.askers === 0) {
-        this.land(key, flight);
-        flight.controller.abort(flight.reason);
-      }
+      // One that has landed needs no end.
+      if (--flight.askers === 0 && this.land(key, flight)) flight.controller.abort(flight.reason);
     }
   }
 
-  /** From now on nobody joins it. */
-  private land(key: string, flight: Flight): void {
-    if (this.flights.get(key) === flight) this.flights.delete(key);
+  /** From now on nobody joins it. False: it had landed before. */
+  private land(key: string, flight: Flight): boolean {
+    return this.flights.get(key) === flight && this.flights.delete(key);
   }
 
   private keep(key: string, cacheMs: number, { rows, isTruncated }: SourceAnswer): SourceAnswer {
