@@ -9,6 +9,8 @@ export const MAX_TABLES = 20;
 const MAX_DEPTH = 8;
 /** Values looked at. A response may be large, and tables are named near its beginning. */
 const MAX_VALUES = 20_000;
+/** Characters of statements that are read: at most some 50 ms. One that is longer than what is left is not read. */
+const MAX_STATEMENTS = 50_000;
 
 /** Members by their names in lower case without `_` and `-`. */
 const CATALOGS = ['catalog', 'tablecatalog', 'catalogname', 'tablecat'];
@@ -38,6 +40,7 @@ type Members = ReadonlyMap<string, Json>;
 class Finder {
   readonly tables = new Map<string, TableName>();
   #left = MAX_VALUES;
+  #unread = MAX_STATEMENTS;
 
   visit(value: Json, scope: Scope, depth: number): void {
     if (depth > MAX_DEPTH || this.#left-- <= 0 || this.tables.size >= MAX_TABLES) return;
@@ -75,9 +78,15 @@ class Finder {
     for (const row of table(own)) this.visit(row, scope, depth + 1);
     for (const [key, value] of own) {
       if (typeof value === 'string' && STATEMENTS.has(key)) {
-        for (const parts of tablesOfStatement(value)) this.#add(parts, scope);
+        this.#statement(value, scope);
       } else if (!TABLES.includes(key)) this.visit(value, scope, depth + 1);
     }
+  }
+
+  #statement(text: string, scope: Scope): void {
+    if (text.length > this.#unread) return;
+    this.#unread -= text.length;
+    for (const parts of tablesOfStatement(text)) this.#add(parts, scope);
   }
 
   #add(parts: readonly string[], scope: Scope): void {

@@ -1,8 +1,6 @@
 /** Which tables a statement of Trino names. It is read for that alone: what it does, and whether it is right, does not matter. */
 import { LexicalFault, type Token, tokenize } from '../../sources/sql/tokens.ts';
 
-/** Characters; longer ones are not read. */
-const MAX_STATEMENT = 100_000;
 /** `extract(year FROM x)`: no table follows. */
 const FUNCTIONS_WITH_FROM = new Set(['EXTRACT', 'TRIM', 'SUBSTRING', 'OVERLAY', 'LTRIM', 'RTRIM']);
 const CLAUSES = new Set(
@@ -22,7 +20,6 @@ interface Frame {
 
 /** Parts of names as written, each name once; those of `WITH` are left out. */
 export function tablesOfStatement(text: string): readonly (readonly string[])[] {
-  if (text.length > MAX_STATEMENT) return [];
   let tokens: readonly Token[];
   try {
     tokens = tokenize(text, 'trino');
