@@ -322,6 +322,24 @@ const BAD: [string, string, string[]][] = [
     'tenants: {}\ninspection: {}',
     ['tenants', 'inspection'].map((key, i) => `${i + 1}:1: ${key}: "${key}" is not supported by this version yet`),
   ],
+  [
+    'sources and rules',
+    'sources:\n  a: { type: trino, url: "http://t", user: x, token: y, urll: z }\nenrichment:\n  - { name: r, connection: c, tool: t, source: { tool: x, use: a }, merge: { path: a..b } }\n  - { name: r, conection: c, tool: "a b", source: { use: a, query: q, preset: x } }',
+    [
+      '2:54: sources.a.token: must not travel in the clear: use an https:// URL, or leave "token" out',
+      '2:57: sources.a.urll: unknown key "urll": did you mean "url"?',
+      '4:64: enrichment[0].source.use: has no place beside "tool"',
+      '4:84: enrichment[0].merge.path: "a..b" is not a path: write keys of letters, digits, "_" and "-", joined by dots, such as enrichment.account',
+      '5:16: enrichment[1].conection: unknown key "conection": did you mean "connection"?',
+      '5:36: enrichment[1].tool: "a b" is not a pattern: use letters, digits, "_", "-", ".", "/", with "*" for any run of characters and "?" for one',
+      '5:79: enrichment[1].source.preset: must be one of table_context, query_context',
+    ],
+  ],
+  [
+    'the same rule twice',
+    'enrichment:\n  - { name: a, connection: b, tool: c, source: { tool: d }, merge: { path: e } }\n  - { name: a, connection: b, tool: c, source: { tool: d }, merge: { path: e } }',
+    ['3:13: enrichment[1].name: a rule named "a" is there twice'],
+  ],
   ['receipts', 'audit: { receipts: true }', ['1:10: audit.receipts: "receipts" is not supported by this version yet']],
   [
     'a pattern that is a regular expression',
@@ -499,4 +517,55 @@ t.test('an mcpServers file: what cannot be served is told with its place', async
   t.same(problemsOf('{"servers": {}}', parseMcpServers), [
     'c.yaml:1:1: expected { "mcpServers": { NAME: { "url": … } } }',
   ]);
+});
+
+t.test('sources and rules of a file: defaults, short forms, and references kept', async (t) => {
+  const { sources, rules } = documentOf(`
+sources:
+  ledger: { type: postgres, url: "postgres://gw:\${CRM_TOKEN}@db/ledger", tls: { ca: ./ca.pem } }
+  crmapi: { type: http, url: https://x, headers: { Authorization: "\${CRM_TOKEN}", X-Team: a } }
+enrichment:
+  - { name: b, connection: crm, tool: "*", when: "args.id == 1", source: { use: crmapi, preset: table_context } }
+  - { name: a, connection: crm, tool: "*", source: { tool: x__y, bind: { id: null } }, merge: { path: a.b, text: keep } }
+`);
+  const common = { enabled: true, maxConcurrent: 8, circuitBreaker: { consecutiveErrors: 5, openForMs: 10_000 } };
+  t.same(sources, {
+    ledger: {
+      type: 'postgres',
+      url: { template: `postgres://gw:\${CRM_TOKEN}@db/ledger` },
+      tls: { ca: '/etc/sallyport/ca.pem' },
+      ...common,
+    },
+    crmapi: {
+      type: 'http',
+      url: 'https://x',
+      headers: { authorization: { env: 'CRM_TOKEN' }, 'x-team': 'a' },
+      ...common,
+    },
+  });
+  const defaults = {
+    enabled: true,
+    connection: 'crm',
+    tool: '*',
+    repeat: 'none',
+    priority: 0,
+    timeoutMs: 2000,
+    maxRows: 100,
+    maxBytes: 65_536,
+    cacheMs: 0,
+    errorBudget: { failures: 20, perMs: 300_000 },
+  };
+  t.same(rules, {
+    a: {
+      ...defaults,
+      source: { tool: 'x__y', bind: { id: null } },
+      merge: { path: 'a.b', onConflict: 'keep', as: 'auto', text: 'keep' },
+    },
+    b: {
+      ...defaults,
+      when: { cel: 'args.id == 1' },
+      source: { use: 'crmapi', preset: 'table_context', bind: {} },
+      merge: { path: 'semantic_context', onConflict: 'keep', as: 'auto', text: 'append' },
+    },
+  });
 });

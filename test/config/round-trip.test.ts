@@ -13,9 +13,10 @@ import { toExport, toYaml } from '../../src/config/export.ts';
 import { parseConfigFile } from '../../src/config/file.ts';
 import { configJsonSchema } from '../../src/config/json-schema.ts';
 import { DEFAULT_SETTINGS } from '../../src/config/schema.ts';
-import { joinSecrets, mapSecrets, splitSecrets } from '../../src/config/secrets.ts';
+import { joinSecrets, mapSecrets, splitSecrets, type WithSecrets } from '../../src/config/secrets.ts';
 import { writtenConnection, writtenDocument } from '../../src/config/written.ts';
 import { packageRoot } from '../../src/package-root.ts';
+import { rule, sources } from './arbitraries.ts';
 
 const name = fc
   .stringMatching(/^[a-z0-9][a-z0-9.-]{0,20}[a-z0-9]$/)
@@ -76,6 +77,7 @@ const connection: fc.Arbitrary<ConnectionConfig> = fc.record(
   },
   { requiredKeys: ['enabled', 'url', 'auth', 'headers', 'forward', 'session', 'timeoutMs', 'refreshMs', 'limits'] },
 );
+const source = sources(reference, headers);
 const uriPattern = fc.stringMatching(/^[a-z]{1,9}__[a-z*]{1,5}:[A-Za-z0-9._~:/?#[\]@!$&'()*+,;=%{}-]{1,30}$/);
 const uriAllowDeny = fc.record({
   allow: fc.array(uriPattern, { maxLength: 3 }),
@@ -145,6 +147,8 @@ const document: fc.Arbitrary<ConfigDocument> = fc.record(
       ),
       { maxLength: 3, selector: (key) => key.name },
     ),
+    sources: fc.dictionary(name, source, { maxKeys: 3 }),
+    rules: fc.dictionary(name, rule, { maxKeys: 3 }),
   },
   { requiredKeys: [] },
 );
@@ -173,11 +177,17 @@ t.test('whatever is sent to the admin API reads as it was, and differs from itse
   fc.assert(
     fc.property(document, (before) => {
       // References have been resolved by then.
-      const connections =
-        before.connections &&
-        Object.fromEntries(Object.entries(before.connections).map(([key, one]) => [key, mapSecrets(one, resolved)]));
+      const all = <T extends WithSecrets>(rows: Readonly<Record<string, T>> | undefined) =>
+        rows && Object.fromEntries(Object.entries(rows).map(([key, one]) => [key, mapSecrets(one, resolved)]));
+      const connections = all(before.connections);
+      const written = all(before.sources);
       const apiKeys = before.apiKeys?.map((entry) => ({ ...entry, key: resolved(entry.key) }));
-      const sent = { ...before, ...(connections && { connections }), ...(apiKeys && { apiKeys }) };
+      const sent = {
+        ...before,
+        ...(connections && { connections }),
+        ...(written && { sources: written }),
+        ...(apiKeys && { apiKeys }),
+      };
       const result = parseDocumentBody(JSON.parse(JSON.stringify(writtenDocument(sent))));
       assert.deepEqual(plain('value' in result ? result.value : result.problems), plain(sent));
       assert.deepEqual(diffDocuments(sent, sent), []);
@@ -189,9 +199,9 @@ t.test('whatever is sent to the admin API reads as it was, and differs from itse
 const resolved = (secret: SecretInput): SecretInput =>
   typeof secret === 'string' ? secret : { value: 'a-resolved-value-0123', ref: secret as { env: string } };
 
-t.test('secrets come out of a connection and go back where they were', async () => {
+t.test('secrets come out of a connection or a source and go back where they were', async () => {
   fc.assert(
-    fc.property(connection, (before) => {
+    fc.property(fc.oneof(connection, source), (before) => {
       const { config, secrets } = splitSecrets(before);
       assert.deepEqual(plain(joinSecrets(config, secrets)), plain(before));
       assert.doesNotMatch(JSON.stringify(config), /TOKEN/);
@@ -210,24 +220,42 @@ connections:
   a: { url: http://a, auth: { type: bearer, token: literal-secret }, headers: { authorization: literal-secret, x-api-key: literal-secret, x-team: crm } }
   b: { url: http://b, auth: { type: basic, username: ann, password: literal-secret } }
   c: { url: http://c, auth: { type: api_key, query: k, value: literal-secret } }
+sources:
+  t: { type: trino, url: https://t, user: a, password: literal-secret }
+  p: { type: postgres, url: "postgres://a:literal-secret@h/d" }
+  d: { type: datahub, url: https://d, token: literal-secret }
+  h: { type: http, url: https://h, headers: { authorization: literal-secret, x-team: crm } }
 identity: { apiKeys: [{ name: ci, key: literal-secret-0123, roles: [a] }] }`;
   const result = parseConfigFile(text, 'x.yaml', {});
   if (!('document' in result)) throw new Error(JSON.stringify(result.problems));
   const yaml = toYaml(result.document);
   t.notMatch(yaml, /literal-secret/);
-  t.equal(yaml.match(/\[REDACTED\]/g)?.length, 6);
+  t.equal(yaml.match(/\[REDACTED\]/g)?.length, 10);
   t.match(yaml, /x-team: crm/);
 });
 
 t.test('an export leaves defaults out', async (t) => {
   const result = parseConfigFile(
-    'connections: { a: { url: http://a } }\npersonas: { p: { roles: [r], tools: { deny: [x] } } }',
+    `connections: { a: { url: http://a } }
+personas: { p: { roles: [r], tools: { deny: [x] } } }
+sources: { s: { type: http, url: http://s } }
+enrichment: [{ name: r, connection: a, tool: b, source: { use: s, request: GET /x, bind: {} }, merge: { path: c } }]`,
     'x',
     {},
   );
   t.same('document' in result && toExport(result.document), {
     connections: { a: { url: 'http://a' } },
     personas: { p: { roles: ['r'], tools: { deny: ['x'] } } },
+    sources: { s: { type: 'http', url: 'http://s' } },
+    enrichment: [
+      {
+        name: 'r',
+        connection: 'a',
+        tool: 'b',
+        source: { use: 's', request: 'GET /x', bind: {} },
+        merge: { path: 'c' },
+      },
+    ],
   });
 });
 
@@ -297,6 +325,10 @@ t.test('the published JSON Schema is current and agrees with the parser', async 
     'namespaces: { a: { connections: x } }',
     'personas: { a: { when: x } }',
     'audit: { record: { results: all } }',
+    'sources: { a: { type: mysql, url: http://a } }',
+    'sources: { a: { type: trino, url: http://a } }',
+    'enrichment: [{ name: a, connection: b, tool: c, merge: { path: d } }]',
+    'enrichment: { a: {} }',
   ]) {
     t.notOk(accepts(parse(bad)), bad);
     t.ok('problems' in parseConfigFile(bad, 'x', {}), bad);
