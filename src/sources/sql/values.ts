@@ -171,7 +171,9 @@ function withinRelations(tokens: readonly Token[], i: number): Frame['clause'] {
   if (isRelationNext(tokens[at])) return 'relations';
   if (tokens[at]?.kind === 'word' && OF_RELATION.has(tokens[at]?.text ?? '')) return 'expressions';
   while (isSymbol(tokens[at - 1], '.')) at -= 2;
-  return isRelationNext(tokens[at - 1]) ? 'expressions' : 'names';
+  const ahead = tokens[at - 1];
+  const isAlias = ahead?.kind === 'word' || ahead?.kind === 'name' || isSymbol(ahead, ')');
+  return isAlias && !isRelationNext(ahead) && !isWord(ahead, 'OF') ? 'names' : 'expressions';
 }
 
 const TOUCHES_BEFORE = /[A-Za-z0-9_$@#&'"`\\.:\u0080-\uffff]/;

@@ -46,6 +46,7 @@ t.test('values', async (t) => {
     ['select * from generate_series(1, :n) g, lateral f(:m) as h(a)', 'n m', ['postgres']],
     ['select * from table(sequence(start => 1, stop => :n))', 'n', ['trino']],
     ['select * from t for timestamp as of :at where x = 1', 'at', ['trino']],
+    ['select * from t for timestamp as of f(:a, :b) + g(:c)', 'a b c', ['trino']],
     ['show tables like :p', 'p', ['trino']],
     ['select x at time zone :z from t', 'z'],
     ['((select :a))', 'a'],
