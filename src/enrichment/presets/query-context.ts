@@ -25,7 +25,10 @@ type Ask = PresetContext['ask'];
  * why. One statement for each catalog, and `SHOW STATS` for each table. May be bound: `platform` (of the URNs; default
  * `trino`), `instance` (what DataHub has in front of names), `catalog` (of names that lack one).
  */
-export async function queryContext({ root, values, sourceName, ask }: PresetContext): Promise<readonly Json[]> {
+export async function queryContext(
+  { root, values, sourceName, ask }: PresetContext,
+  countsWithinMs = COUNTS_WITHIN_MS,
+): Promise<readonly Json[]> {
   const named = namedTables(root.response, {
     platform: boundText(values, 'platform') ?? 'trino',
     instance: boundText(values, 'instance'),
@@ -33,7 +36,7 @@ export async function queryContext({ root, values, sourceName, ask }: PresetCont
   });
   if (named.size === 0) return [];
   const columns = await columnsOf([...named.values()], ask);
-  const counts = await rowCounts([...named.values()], columns, ask);
+  const counts = await rowCounts([...named.values()], columns, ask, countsWithinMs);
   const row: Record<string, JsonObject> = {};
   for (const [urn, name] of named) {
     const found = columns.get(dotted(name));
@@ -137,7 +140,12 @@ GROUP BY table_schema, table_name`);
 }
 
 /** What connectors know without counting. Tables that none is known of are left out. */
-async function rowCounts(names: readonly TableName[], found: Found, ask: Ask): Promise<ReadonlyMap<string, Json>> {
+async function rowCounts(
+  names: readonly TableName[],
+  found: Found,
+  ask: Ask,
+  withinMs: number,
+): Promise<ReadonlyMap<string, Json>> {
   const counts = new Map<string, Json>();
   const asking = names.map(async (name) => {
     const columns = found.get(dotted(name));
@@ -147,7 +155,7 @@ async function rowCounts(names: readonly TableName[], found: Found, ask: Ask): P
   });
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, COUNTS_WITHIN_MS);
+    timer = setTimeout(resolve, withinMs);
   });
   await Promise.race([Promise.all(asking), late]);
   clearTimeout(timer);
