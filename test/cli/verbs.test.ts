@@ -151,6 +151,41 @@ t.test('the verbs, against a gateway that runs', async (t) => {
     t.ok(out.trim().split('\n').length >= 2, out);
   });
 
+  await t.test('a rule, tried on a call that was recorded', async (t) => {
+    const call = ['tool', 'call', 'everything__get-structured-content', '{"location":"Chicago"}'];
+    const recorded = () => json('audit list --tool everything__get-structured-content --limit 1');
+    writeFileSync(
+      join(directory, 'rule.yaml'),
+      `enrichment:
+  - name: said-again
+    connection: everything
+    tool: get-structured-content
+    source: { tool: everything__echo, bind: { message: "$.response.conditions" } }
+    merge: { path: echo }
+`,
+    );
+    await done(call);
+    const bare = await eventually(async () => (await recorded()).items[0]);
+    const refused = await sallyport(`rule dry-run -f rule.yaml --call ${bare.id}`);
+    t.match(refused, { code: 1, err: /only its digest\. Set audit\.record\.results to redacted or full/ });
+
+    writeFileSync(join(directory, 'record.yaml'), 'audit: { record: { results: full } }\n');
+    await done('apply -f record.yaml');
+    const { id } = await eventually(async () => {
+      await done(call);
+      const [event] = (await recorded()).items;
+      return event?.result && event;
+    }, 20_000);
+    const out = await done(`rule dry-run -f rule.yaml --call ${id}`);
+    t.match(out, /^said-again +merged +tool everything__echo +1 /m, 'a tool that only reads is called');
+    t.match(out, /^\+ +"text": "Echo: Light rain \/ drizzle"$/m);
+    const nobody = await sallyport(`rule dry-run -f rule.yaml --call ${id} --as role:nobody`);
+    t.match(nobody, { code: 1, out: /^said-again +failed .*role:nobody may not call it/m });
+    const { items } = await json('audit list --tool everything__echo --limit 1');
+    t.match(items, [{ principal: 'admin', arguments: { message: 'Light rain / drizzle' } }], 'under its own name');
+    t.same((await json('rule list')).items, [], 'and nothing is stored');
+  });
+
   await t.test('the configuration: exported, compared, applied, and nothing half', async (t) => {
     const yaml = await done('export');
     t.notMatch(yaml, new RegExp(SECRET));
