@@ -61,8 +61,7 @@ export async function askRule(
   const elements = 'places' in bound ? bound : undefined;
   const values = 'places' in bound ? bound.values : bound;
   const maxRows = elements === undefined ? config.maxRows : Math.min(config.maxRows * elements.places.size, MAX_LIST);
-  const timer = startTimer(bounds, sourceOf(rule));
-  const asked = { signal: timer.signal, timeoutMs: bounds.timeoutMs, maxRows, maxBytes: config.maxBytes };
+  const asked = new RuleTime(rule, bounds, maxRows);
   try {
     const answer =
       request.kind === 'preset'
@@ -78,37 +77,37 @@ export async function askRule(
     };
   } catch (error) {
     // Whoever was waited for says in its own way that its time was up.
-    const isLate = timer.isOver() || (error instanceof SourceError && error.kind === 'timeout');
-    throw isLate && !bounds.signal.aborted ? timer.error() : error;
+    const isLate = asked.isOver || (error instanceof SourceError && error.kind === 'timeout');
+    throw isLate && !bounds.signal.aborted ? asked.lateness() : error;
   } finally {
-    timer.release();
+    asked.release();
   }
 }
 
 type Answer = SourceAnswer & { readonly isCached: boolean };
 
 async function askOnce(
-  { name, request, config }: CompiledRule,
+  { request }: CompiledRule,
   values: ReadonlyMap<string, Bound>,
   asking: Asking,
-  asked: Asked,
+  asked: RuleTime,
   onQuery: (shown: string) => void,
 ): Promise<Answer> {
   if (request.kind === 'preset') throw new Error('a preset asks by itself');
   const rendered = request.template.render(values);
   onQuery(rendered.shown);
-  if (request.kind === 'tool') return askTool(request.tool, rendered as ToolRequest, asking, { ...asked, rule: name });
+  if (request.kind === 'tool') return askTool(request.tool, rendered as ToolRequest, asking, asked);
   if (asking.isDryRun && request.template.mayWrite) {
     throw new SourceError('not sent', 'a dry run sends nothing that may write');
   }
-  return asking.sources.ask(definitionOf(asking, request.source), rendered, { ...asked, cacheMs: config.cacheMs });
+  return asking.sources.ask(definitionOf(asking, request.source), rendered, asked);
 }
 
 async function askTool(
   tool: string,
   { args, rows: path }: ToolRequest,
   { callTool }: Asking,
-  asked: Asked & { readonly rule: string },
+  asked: RuleTime,
 ): Promise<Answer> {
   if (callTool === undefined) throw new SourceError('not sent', 'tools cannot be called from here');
   const { answer, bytes } = await callTool(tool, args, asked);
@@ -118,11 +117,11 @@ async function askTool(
 }
 
 async function askPreset(
-  { request, config }: CompiledRule,
+  { request }: CompiledRule,
   root: Root,
   values: ReadonlyMap<string, Bound>,
   asking: Asking,
-  asked: Asked,
+  asked: RuleTime,
   onQuery: (shown: string) => void,
 ): Promise<Answer> {
   if (request.kind !== 'preset') throw new Error('no preset');
@@ -139,7 +138,7 @@ async function askPreset(
     async ask(rendered: Rendered) {
       shown.push(rendered.shown);
       onQuery(shown.join('\n'));
-      const answer = await asking.sources.ask(definition, rendered, { ...asked, cacheMs: config.cacheMs });
+      const answer = await asking.sources.ask(definition, rendered, asked);
       isCached &&= answer.isCached;
       isTruncated ||= answer.isTruncated;
       return answer;
@@ -158,25 +157,52 @@ function definitionOf({ definitions }: Asking, name: string): SourceDefinition {
 const sourceOf = ({ request }: CompiledRule): string =>
   request.kind === 'tool' ? `the tool ${request.tool}` : `the source ${request.source}`;
 
-/** Ends with the rule's time, or when nobody waits any more. */
-function startTimer({ signal, timeoutMs }: Bounds, what: string) {
-  const controller = new AbortController();
-  let isOver = false;
-  const error = (): SourceError =>
-    new SourceError('timeout', `${what} did not answer within ${Math.ceil(timeoutMs)} ms`);
-  const timer = setTimeout(() => {
-    isOver = true;
-    controller.abort(error());
-  }, timeoutMs);
-  const leave = (): void => controller.abort(signal.reason);
-  signal.addEventListener('abort', leave, { once: true });
-  return {
-    signal: controller.signal,
-    isOver: () => isOver,
-    error,
-    release(): void {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
-    },
-  };
+/** What a rule may take. Whether its time is up is watched from the moment somebody asks: an answer from the cache never does. */
+class RuleTime implements Asked {
+  readonly rule: string;
+  readonly timeoutMs: number;
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly cacheMs: number;
+  isOver = false;
+  private readonly caller: AbortSignal;
+  private readonly source: string;
+  private controller: AbortController | undefined;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(rule: CompiledRule, { signal, timeoutMs }: Bounds, maxRows: number) {
+    this.rule = rule.name;
+    this.timeoutMs = timeoutMs;
+    this.maxRows = maxRows;
+    this.maxBytes = rule.config.maxBytes;
+    this.cacheMs = rule.config.cacheMs;
+    this.caller = signal;
+    this.source = sourceOf(rule);
+  }
+
+  get signal(): AbortSignal {
+    this.controller ??= this.start();
+    return this.controller.signal;
+  }
+
+  lateness(): SourceError {
+    return new SourceError('timeout', `${this.source} did not answer within ${Math.ceil(this.timeoutMs)} ms`);
+  }
+
+  release(): void {
+    clearTimeout(this.timer);
+    if (this.controller !== undefined) this.caller.removeEventListener('abort', this.leave);
+  }
+
+  private start(): AbortController {
+    const controller = new AbortController();
+    this.timer = setTimeout(() => {
+      this.isOver = true;
+      controller.abort(this.lateness());
+    }, this.timeoutMs);
+    this.caller.addEventListener('abort', this.leave, { once: true });
+    return controller;
+  }
+
+  private readonly leave = (): void => this.controller?.abort(this.caller.reason);
 }

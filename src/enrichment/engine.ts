@@ -50,7 +50,10 @@ export async function enrich(what: Enrichable, asking: Asking, signal: AbortSign
     return { bytes, warnings: [], outcomes: rules.map((rule) => skipped(rule, NO_RESPONSE)) };
   }
   const run = new Run(what, asking, signal, new Merge(found));
-  for (const rule of rules) await run.rule(rule);
+  for (const rule of rules) {
+    // Most rules that fit a tool do not apply to most of its calls: those cost no turn of the loop.
+    if (!run.passOver(rule)) await run.ask(rule);
+  }
   return run.end();
 }
 
@@ -65,59 +68,84 @@ class Run {
   private readonly outcomes: RuleOutcome[] = [];
   private readonly notes: Note[] = [];
   private readonly warnings: string[] = [];
+  /** What the next rule sees. */
+  private root: Root;
 
   constructor(what: Enrichable, asking: Asking, signal: AbortSignal, merge: Merge) {
     this.what = what;
     this.asking = asking;
     this.signal = signal;
     this.merge = merge;
+    this.root = this.rootOf(merge.response);
   }
 
-  async rule(rule: CompiledRule): Promise<void> {
+  /** Whether the rule has nothing to do with this call; says why. */
+  passOver(rule: CompiledRule): boolean {
+    const isOff = this.asking.budgets?.isOff(rule) === true;
+    const reason = isOff ? 'it failed too often and was switched off' : rule.when(this.root);
+    if (reason === undefined) return false;
+    const outcome = isOff ? 'off' : 'skipped';
+    this.note({ rule: rule.name, version: rule.version, outcome, reason, ms: 0 }, 0, 0);
+    return true;
+  }
+
+  /** Asks, and merges the answer. */
+  async ask(rule: CompiledRule): Promise<void> {
     const began = performance.now();
-    const outcome = await this.outcomeOf(rule, began);
+    const told = await this.outcomeOf(rule, began);
     const ended = performance.now();
-    const told = { ...outcome, rule: rule.name, version: rule.version, ms: Math.round((ended - began) * 1000) / 1000 };
-    this.outcomes.push(told);
-    this.asking.onOutcome?.(told, began, ended);
+    const ms = Math.round((ended - began) * 1000) / 1000;
+    this.note({ rule: rule.name, version: rule.version, ...told, ms }, began, ended);
+  }
+
+  private note(outcome: RuleOutcome, began: number, ended: number): void {
+    this.outcomes.push(outcome);
+    this.asking.onOutcome?.(outcome, began, ended);
   }
 
   private async outcomeOf(rule: CompiledRule, now: number): Promise<Told> {
-    const { asking, merge, what } = this;
-    if (asking.budgets?.isOff(rule) === true)
-      return { outcome: 'off', reason: 'it failed too often and was switched off' };
-    const { args, principal, tool, sessionId } = what;
-    const root: Root = { args, response: merge.response, principal, tool };
-    const against = rule.when(root);
-    if (against !== undefined) return { outcome: 'skipped', reason: against };
+    const { asking, merge } = this;
     const source = sourceName(rule);
+    if (this.signal.aborted) return { outcome: 'skipped', source, reason: GONE };
     const timeoutMs = Math.min(rule.config.timeoutMs, this.endsAt - now);
-    if (this.signal.aborted) return { outcome: 'skipped', source, reason: 'the client went away' };
     if (timeoutMs < 1)
       return this.failed(rule, { source }, `all the ${CALL_MS} ms that rules may take were spent before its turn`);
     let answer: RuleAnswer | Unbound;
     const shown: { query?: string } = {};
     try {
-      answer = await askRule(rule, root, asking, { signal: this.signal, timeoutMs }, (query) => {
+      answer = await askRule(rule, this.root, asking, { signal: this.signal, timeoutMs }, (query) => {
         if (asking.isDryRun) shown.query = query;
       });
     } catch (error) {
-      if (error instanceof ValueError) return { outcome: 'skipped', source, reason: error.message, ...shown };
-      if (!(error instanceof SourceError)) throw error;
-      if (this.signal.aborted) return { outcome: 'skipped', source, reason: 'the client went away', ...shown };
-      if (error.kind === 'not sent') return { outcome: 'skipped', source, reason: error.message, ...shown };
-      if (error.kind !== 'bad value') asking.budgets?.failed(rule, error.message);
-      return this.failed(rule, { source, ...shown }, error.message);
+      return this.outcomeOfError(rule, error, { source, ...shown });
     }
     if (answer instanceof Unbound) return { outcome: 'skipped', source, reason: answer.reason };
     const { isCached, isTruncated, rowCount } = answer;
-    const facts = { source, cached: isCached, rows: rowCount, ...shown, ...(isTruncated && { truncated: true }) };
-    const added = addToMerge(rule, answer, merge, { told: asking.told, sessionId });
-    if (added.note !== undefined) this.notes.push(added.note);
+    const { note, ...added } = addToMerge(rule, answer, merge, { told: asking.told, sessionId: this.what.sessionId });
+    if (note !== undefined) {
+      this.notes.push(note);
+      this.root = this.rootOf(merge.response);
+    }
     if (isTruncated && added.outcome === 'merged')
       this.warn(rule, `had more than it may add: only the first ${rowCount} rows are here`);
-    const { note: _, ...outcome } = added;
-    return { ...facts, ...outcome };
+    const facts = { source, cached: isCached, rows: rowCount, ...shown, ...(isTruncated && { truncated: true }) };
+    return { ...facts, ...added };
+  }
+
+  private outcomeOfError(rule: CompiledRule, error: unknown, facts: Partial<Told>): Told {
+    if (error instanceof ValueError) return { ...facts, outcome: 'skipped', reason: error.message };
+    if (!(error instanceof SourceError)) throw error;
+    if (this.signal.aborted) return { ...facts, outcome: 'skipped', reason: GONE };
+    if (error.kind === 'not sent') return { ...facts, outcome: 'skipped', reason: error.message };
+    // Values that a caller chose must not switch a rule off, nor an outage that the circuit breaker sees to.
+    const counts = error.kind !== 'bad value' && error.kind !== 'not asked' && error.kind !== 'busy';
+    if (counts) this.asking.budgets?.failed(rule, error.message);
+    return this.failed(rule, facts, error.message);
+  }
+
+  private rootOf(response: Json): Root {
+    const { args, principal, tool } = this.what;
+    return { args, response, principal, tool };
   }
 
   private failed(rule: CompiledRule, facts: Partial<Told>, reason: string): Told {
@@ -136,6 +164,8 @@ class Run {
     return { bytes: splice(what.bytes, edits), outcomes, warnings };
   }
 }
+
+const GONE = 'the client went away';
 
 type Told = Omit<RuleOutcome, 'rule' | 'version' | 'ms'>;
 

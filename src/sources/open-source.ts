@@ -73,7 +73,12 @@ export class OpenSource {
       this.refuseWhileOpen();
       this.underWay++;
       const answer = this.queue.run(asked.signal, () =>
-        this.send(rendered, { ...asked, timeoutMs: Math.max(1, Math.floor(giveUpAt - now())) }),
+        this.send(rendered, {
+          signal: asked.signal,
+          timeoutMs: Math.max(1, Math.floor(giveUpAt - now())),
+          maxRows: asked.maxRows,
+          maxBytes: asked.maxBytes,
+        }),
       );
       answer.catch(() => {}).finally(() => this.ended());
       return await within(asked.signal, answer);
@@ -137,7 +142,7 @@ export class OpenSource {
   private closedNow(forMs: number): SourceError {
     const again = forMs === 0 ? 'one request is finding out whether it is well again' : `until ${time(forMs)}`;
     return new SourceError(
-      'unavailable',
+      'not asked',
       `the source ${this.definition.name} is not asked after failing repeatedly: ${again}. The last failure: ${this.lastError ?? 'unknown'}`,
     );
   }

@@ -137,7 +137,10 @@ async function shared(
   rendered: Rendered,
   asked: Asked & { readonly cacheMs: number },
 ): Promise<KnownAnswer> {
-  const answer = await cache.share(key, asked, (signal) => source.ask(rendered, { ...asked, signal }));
+  const { timeoutMs, maxRows, maxBytes } = asked;
+  const answer = await cache.share(key, asked, (signal) =>
+    source.ask(rendered, { signal, timeoutMs, maxRows, maxBytes }),
+  );
   if (answer.isCached) source.cached++;
   return answer;
 }

@@ -61,9 +61,18 @@ export class SourceError extends Error {
   /**
    * `refused`: the source understood and said no (a bad statement, no permission): no sign of ill health. `bad value`: it
    * said no to a value of the call (`invalid input syntax for type uuid`), which is nobody's fault here: whoever calls could
-   * otherwise switch a rule off. `not sent`: a dry run, or there is no way to ask.
+   * otherwise switch a rule off. `not asked`: its circuit is open. `not sent`: a dry run, or there is no way to ask.
    */
-  readonly kind: 'unavailable' | 'timeout' | 'refused' | 'bad value' | 'too large' | 'bad answer' | 'busy' | 'not sent';
+  readonly kind:
+    | 'unavailable'
+    | 'timeout'
+    | 'refused'
+    | 'bad value'
+    | 'too large'
+    | 'bad answer'
+    | 'busy'
+    | 'not asked'
+    | 'not sent';
   constructor(kind: SourceError['kind'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;

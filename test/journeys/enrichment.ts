@@ -83,7 +83,7 @@ export interface AuditRow {
 /** A gateway with these connections and sources, and a session that may do everything. */
 export async function startStage(
   t: Test,
-  connections: Readonly<Record<string, ProgrammableUpstream>>,
+  connections: Readonly<Record<string, { readonly url: string }>>,
   sources: Readonly<Record<string, Record<string, unknown>>>,
   settings: Record<string, unknown> = {},
 ): Promise<Stage> {

@@ -121,7 +121,7 @@ t.test('a source that fails in a row is left alone, then asked by one', async (t
     await t.rejects(asked, { kind: 'unavailable', message: 'connection refused' });
   }
   await t.rejects(stage.ask('a'), {
-    kind: 'unavailable',
+    kind: 'not asked',
     message: /is not asked after failing repeatedly: until 20..-.*Z\. The last failure: connection refused/,
   });
   t.equal(stage.questions.length, 2);
@@ -129,7 +129,7 @@ t.test('a source that fails in a row is left alone, then asked by one', async (t
   stage.now = 1000;
   const probe = stage.ask('a');
   await stage.question(2);
-  await t.rejects(stage.ask('b'), { kind: 'unavailable', message: /one request is finding out/ });
+  await t.rejects(stage.ask('b'), { kind: 'not asked', message: /one request is finding out/ });
   (await stage.question(2)).answer([1]);
   t.same((await probe).rows, [1]);
   t.match(stage.sources.health(), [{ state: 'ok' }]);
@@ -143,7 +143,7 @@ t.test('who waits when it opens is told at once', async (t) => {
   // The first failure let `c` through before the second opened it.
   (await stage.question(2)).answer([1]);
   const errors = await Promise.all(answers);
-  t.match(errors[3], { kind: 'unavailable', message: /not asked after failing repeatedly/ });
+  t.match(errors[3], { kind: 'not asked', message: /not asked after failing repeatedly/ });
   t.equal(stage.questions.length, 3);
 });
 
