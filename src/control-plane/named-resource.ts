@@ -1,6 +1,5 @@
 import { z } from '@hono/zod-openapi';
 import type { Named, Parsed } from '../config/bodies.ts';
-import { writtenJsonSchema } from '../config/json-schema.ts';
 import type { Written } from '../config/written.ts';
 import { SecretProblems } from '../credentials/rows.ts';
 import type { Queryable } from '../storage/database.ts';
@@ -18,6 +17,7 @@ import {
   Reply,
 } from './endpoint.ts';
 import { changedMeanwhile, exists, invalid, notFound, ownedByFile } from './refusal.ts';
+import { describeRows } from './row-schemas.ts';
 
 /** What tells connections, namespaces, personas, sources and rules apart for the admin API. */
 export interface NamedResource<T extends NamedTable> {
@@ -66,7 +66,7 @@ export function namedResource<T extends NamedTable>(
   const { database, writer, tenant } = context;
   const path = `/${table}`;
   const tag = table;
-  const { body, shown, page } = describe(api, kind, resource.extra?.schema);
+  const { body, shown, page } = describeRows(api, kind, resource.extra?.schema);
 
   const show = (row: Row<T>, extra?: Written): Written => ({
     name: row.name,
@@ -228,42 +228,6 @@ export function namedResource<T extends NamedTable>(
 const asRefusal = (error: unknown): never => {
   throw error instanceof SecretProblems ? invalid(error.problems) : error;
 };
-
-/** The published schemas: as people write it under a name, and with what the gateway adds. */
-function describe(api: Api, kind: NamedResource<NamedTable>['kind'], extra: JsonSchema = {}) {
-  const written = writtenJsonSchema(kind) as JsonSchema;
-  const title = `${kind[0]?.toUpperCase()}${kind.slice(1)}`;
-  const component = (name: string, schema: JsonSchema): JsonSchema => {
-    api.openAPIRegistry.registerComponent('schemas', name, schema as never);
-    return { $ref: `#/components/schemas/${name}` };
-  };
-  const name = { type: 'string' };
-  const meta = {
-    name,
-    owner: { enum: ['api', 'file', 'demo'] },
-    version: { type: 'integer' },
-    createdAt: { type: 'string', format: 'date-time' },
-    updatedAt: { type: 'string', format: 'date-time' },
-  };
-  const body = component(`${title}Body`, withMembers(written, { name }, []));
-  const shown = component(title, withMembers(written, { ...extra, ...meta }, Object.keys(meta)));
-  const page = {
-    type: 'object',
-    properties: { items: { type: 'array', items: shown }, nextCursor: { type: 'string' } },
-    required: ['items'],
-  };
-  return { body, shown, page };
-}
-
-/** The schema of an object, or of several kinds of objects, with members more. */
-function withMembers(schema: JsonSchema, members: Readonly<Record<string, object>>, needed: string[]): JsonSchema {
-  for (const union of ['oneOf', 'anyOf'] as const) {
-    const kinds = schema[union] as readonly JsonSchema[] | undefined;
-    if (kinds) return { ...schema, [union]: kinds.map((kind) => withMembers(kind, members, needed)) };
-  }
-  const { properties, required = [] } = schema as { properties?: object; required?: readonly string[] };
-  return { ...schema, properties: { ...properties, ...members }, required: [...new Set([...required, ...needed])] };
-}
 
 const etag = (row: { readonly version: number }): string => `"${row.version}"`;
 
