@@ -1,6 +1,7 @@
 /** One call to a real MCP server, enriched in a chain from a real Trino, a real Postgres and DataHub's schema. */
 import t from 'tap';
 import { startDataHub, TOKEN } from '../support/datahub/server.ts';
+import { eventually } from '../support/eventually.ts';
 import { sdkClient } from '../support/mcp.ts';
 import { startTrino } from '../support/trino/start.ts';
 import { startEverything } from '../support/upstream.ts';
@@ -25,7 +26,7 @@ t.test('Trino, then Postgres, then DataHub', { skip: trino.missing }, async (t) 
   );
   for (const source of ['warehouse', 'ledger', 'catalog']) {
     const { json } = await gateway.admin('POST', `sources/${source}/test`);
-    t.match(json, { ok: true, server: /Trino 476|PostgreSQL|DataHub/ }, source);
+    t.match(json, { ok: true, server: /^(Trino|PostgreSQL|DataHub) / }, source);
   }
   const before = await session.call('everything__get-structured-content', '{"location":"Chicago"}');
   const shared = { connection: 'everything', tool: 'get-structured-content' };
@@ -68,10 +69,14 @@ t.test('Trino, then Postgres, then DataHub', { skip: trino.missing }, async (t) 
   });
   const client = await sdkClient(t, gateway.mcpUrl, gateway.key);
   await client.listTools();
-  const after = await client.callTool({
-    name: 'everything__get-structured-content',
-    arguments: { location: 'Chicago' },
-  });
+  // A Trino that was started a moment ago takes its time for the first plan.
+  const after = await eventually(async () => {
+    const result = await client.callTool({
+      name: 'everything__get-structured-content',
+      arguments: { location: 'Chicago' },
+    });
+    return (result.structuredContent as { context?: object }).context !== undefined && result;
+  }, 60_000);
   t.comment(`before: ${JSON.stringify(before.json.result)}`);
   t.comment(`after: ${JSON.stringify(after)}`);
   const was = before.json.result?.structuredContent as { humidity: number };
@@ -88,9 +93,12 @@ t.test('Trino, then Postgres, then DataHub', { skip: trino.missing }, async (t) 
   });
   const texts = (after.content as { text: string }[]).map(({ text }) => text);
   t.match(texts.join('\n'), /"customer"[\s\S]*"account"[\s\S]*"meaning"/);
-  const row = await auditOf('everything__get-structured-content', ({ enrichment }) => enrichment?.length === 3);
+  const row = await auditOf(
+    'everything__get-structured-content',
+    ({ enrichment }) => enrichment?.[0]?.outcome === 'merged',
+  );
   t.match(row.enrichment, [
-    { rule: 'customer', outcome: 'merged', rows: 1, source: 'warehouse', cached: false },
+    { rule: 'customer', outcome: 'merged', rows: 1, source: 'warehouse' },
     { rule: 'account', outcome: 'merged', rows: 1, source: 'ledger' },
     { rule: 'meaning', outcome: 'merged', rows: 1, source: 'catalog' },
   ]);
