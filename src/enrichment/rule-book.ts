@@ -1,4 +1,5 @@
 /** The rules of one tenant by the tools they fit. */
+import { inOrder } from '../config/running-order.ts';
 import { type Glob, glob } from '../policy/glob.ts';
 import type { CompiledRule } from './rule.ts';
 
@@ -36,14 +37,6 @@ export class RuleBook {
     }
     return fitting;
   }
-}
-
-/** The highest priority first, then by name. */
-export function inOrder(
-  a: { readonly name: string; readonly config: { readonly priority: number } },
-  b: { readonly name: string; readonly config: { readonly priority: number } },
-): number {
-  return b.config.priority - a.config.priority || (a.name < b.name ? -1 : 1);
 }
 
 export const NO_RULES = new RuleBook([]);

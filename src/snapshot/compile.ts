@@ -73,9 +73,9 @@ function compileTenant(tenant: TenantRevision, input: SnapshotInput): Tenant {
     namespaces.set(row.name, compileNamespace(tenant.id, row.name, members, row.prefix, rules));
   }
   const sources = new Map<string, SourceDefinition>();
-  for (const { id, name, config } of tenant.sources ?? []) {
+  for (const { id, name } of tenant.sources ?? []) {
     const definition = input.sources?.get(id);
-    if (config.enabled && definition !== undefined) sources.set(name, definition);
+    if (definition !== undefined) sources.set(name, definition);
   }
   const personas: Persona[] = tenant.personas.map((row) => ({
     name: row.name,

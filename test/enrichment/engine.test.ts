@@ -1,10 +1,11 @@
 import t from 'tap';
 import type { RuleConfig } from '../../src/config/document.ts';
+import { inOrder } from '../../src/config/running-order.ts';
 import type { Asking } from '../../src/enrichment/ask.ts';
 import { compileRule } from '../../src/enrichment/compile.ts';
 import { enrich } from '../../src/enrichment/engine.ts';
 import type { CompiledRule } from '../../src/enrichment/rule.ts';
-import { inOrder, RuleBook } from '../../src/enrichment/rule-book.ts';
+import { RuleBook } from '../../src/enrichment/rule-book.ts';
 import { type Json, parseJson } from '../../src/mcp/exact-json.ts';
 import { parseResponse } from '../../src/mcp/response.ts';
 import { type Rendered, type SourceDefinition, SourceError } from '../../src/sources/source.ts';
