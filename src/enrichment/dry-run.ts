@@ -3,6 +3,7 @@
  * remembered, or sent that may write.
  */
 import type { RuleConfig } from '../config/document.ts';
+import { inOrder } from '../config/running-order.ts';
 import type { AdminContext } from '../control-plane/context.ts';
 import { invalid, notFound } from '../control-plane/refusal.ts';
 import { newestRevision } from '../control-plane/store.ts';
@@ -26,7 +27,6 @@ import { type Caller, dryCallTool } from './dry-call-tool.ts';
 import { enrich } from './engine.ts';
 import { jsonDiff } from './pretty-diff.ts';
 import type { CompiledRule, RuleOutcome } from './rule.ts';
-import { inOrder } from './rule-book.ts';
 import { readTrips } from './store.ts';
 import { recordedCallOf, sampleCall, type TriedCall } from './tried-call.ts';
 

@@ -38,5 +38,3 @@ export class RuleBook {
     return fitting;
   }
 }
-
-export const NO_RULES = new RuleBook([]);
