@@ -11,6 +11,7 @@ interface SourceItem {
   readonly type: string;
   readonly url: string;
   readonly enabled: boolean;
+  readonly status: { readonly state: string };
   readonly owner: string;
   readonly description?: string;
 }
@@ -167,10 +168,10 @@ function sourceTable(items: readonly SourceItem[]): string {
   if (items.length === 0) return 'No sources. Add one: sallyport source add NAME --type TYPE --url URL';
   return table(
     ['NAME', 'TYPE', 'STATE', 'OWNER', 'URL', 'DESCRIPTION'],
-    items.map(({ name, type, enabled, owner, url, description }) => [
+    items.map(({ name, type, enabled, status, owner, url, description }) => [
       name,
       type,
-      enabled ? 'on' : 'disabled',
+      enabled ? status.state : 'disabled',
       owner,
       url,
       shorten(withoutControls(description ?? ''), 100),

@@ -4,6 +4,7 @@ import { readTrips } from '../enrichment/store.ts';
 import { schemaState } from '../storage/migrate.ts';
 import { listRows } from '../storage/named-rows.ts';
 import type { AdminContext } from './context.ts';
+import { sourceStates } from './source-health.ts';
 import { activeRevisionId, clockSkewMs, liveReplicas, newestRevisionId } from './store.ts';
 
 /** One thing that must hold for the gateway to serve; what to do about it where it does not. */
@@ -47,6 +48,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   relays: checkRelays,
   connections: checkConnections,
   rules: checkRules,
+  sources: checkSources,
 };
 
 const good = (name: string, detail: string): Finding => ({ name, ok: true, detail });
@@ -182,6 +184,19 @@ async function checkConnections({ database, tenant }: AdminContext): Promise<rea
 }
 
 /** Rules that switched themselves off; nothing is said of those that run. */
+async function checkSources({ gateway, tenant }: AdminContext): Promise<readonly Finding[]> {
+  const states = await sourceStates(gateway.runtimeDir, tenant);
+  return [...states].map(([name, state]) =>
+    state === 'ok' || state === 'unused'
+      ? good(`source ${name}`, state === 'ok' ? 'answers rules' : 'no rule has asked it yet')
+      : bad(
+          `source ${name}`,
+          state === 'open' ? 'failed repeatedly and is left alone for a while' : 'failed the last time it was asked',
+          `sallyport source test ${name} says what is wrong.`,
+        ),
+  );
+}
+
 async function checkRules({ database, tenant }: AdminContext): Promise<readonly Finding[]> {
   const rows = await listRows(database.kysely, 'rules', tenant);
   const trips = await readTrips(database.kysely, tenant);

@@ -8,6 +8,7 @@ import type { AdminContext } from '../control-plane/context.ts';
 import { type Api, endpoint, newApi } from '../control-plane/endpoint.ts';
 import { namedResource, withoutReadOnly } from '../control-plane/named-resource.ts';
 import { invalid, notFound, Refusal } from '../control-plane/refusal.ts';
+import { SOURCE_STATES, sourceStates } from '../control-plane/source-health.ts';
 import { revealDraft, SecretProblems, saveWithSecrets } from '../credentials/rows.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -76,6 +77,13 @@ export function sourcesApi(context: AdminContext): Api {
     parse,
     write: writtenSource,
     save: (trx, wanted) => saveWithSecrets(trx, vault, 'sources', wanted),
+    extra: {
+      schema: { status: { type: 'object', properties: { state: { enum: SOURCE_STATES } } } },
+      async read(_db, rows) {
+        const states = await sourceStates(context.gateway.runtimeDir, tenant);
+        return new Map(rows.map(({ id, name }) => [id, { status: { state: states.get(name) ?? 'unused' } }]));
+      },
+    },
     async mayRemove(trx, { name }) {
       const rules = await listRows(trx, 'rules', tenant);
       const users = rules.filter(({ config: { source } }) => 'use' in source && source.use === name);

@@ -63,7 +63,7 @@ t.test('sources', async (t) => {
   const header = 'authorization=Bearer crm-secret-1';
   const added = await done(['source', 'add', 'crmapi', '--type', 'http', '--url', url, '--header', header]);
   t.match(added, /^crmapi answers in \d+ ms/);
-  t.match(await done('source list'), new RegExp(`^NAME +TYPE .*\\ncrmapi +http +on +api +${url}`));
+  t.match(await done('source list'), new RegExp(`^NAME +TYPE .*\\ncrmapi +http +unused +api +${url}`));
   const shown = JSON.parse(await done('source get crmapi --json'));
   t.match(shown, { type: 'http', headers: { authorization: '[REDACTED]' } });
   t.match(await done('source test crmapi'), /^crmapi answers/);
