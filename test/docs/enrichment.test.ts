@@ -11,7 +11,7 @@ import { checkRule } from '../../src/enrichment/compile.ts';
 import { packageRoot } from '../../src/package-root.ts';
 import { startLedger } from '../journeys/enrichment.ts';
 import { startGateway } from '../support/gateway.ts';
-import { fences, page } from './markdown.ts';
+import { codes, fences, page, rows, section } from './markdown.ts';
 
 const PAGE = page('docs/enrichment.md');
 const run = promisify(execFile);
@@ -61,6 +61,16 @@ t.test('the page, from top to bottom', async (t) => {
     if (says) t.match(stdout, says[1], command);
   }
   t.equal(calls, 2);
+
+  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  const measured = [...metrics.matchAll(/^# TYPE (sallyport_(?:enrichment|source)_\w+)/gm)].map(([, name]) => name);
+  const described = new Set(rows(section(PAGE, '### Metrics')).flatMap(([name = '']) => codes(name)));
+  t.ok(measured.includes('sallyport_enrichment_total'));
+  t.same(
+    measured.filter((name) => !described.has(name ?? '')),
+    [],
+    'the page has all metrics',
+  );
 });
 
 t.test('the rules that the page only shows could be saved', (t) => {
