@@ -60,8 +60,8 @@ export class SourceError extends Error {
   override readonly name = 'SourceError';
   /**
    * `refused`: the source understood and said no (a bad statement, no permission): no sign of ill health. `bad value`: it
-   * said no to a value of the call (`invalid input syntax for type uuid`), which is nobody's fault here: whoever calls could
-   * otherwise switch a rule off. `not asked`: its circuit is open. `not sent`: a dry run, or there is no way to ask.
+   * said no to a value of the call (`invalid input syntax for type uuid`), or to the caller, which is no fault of the rule:
+   * whoever calls could otherwise switch it off. `not asked`: its circuit is open. `not sent`: a dry run, or there is no way to ask.
    */
   readonly kind:
     | 'unavailable'

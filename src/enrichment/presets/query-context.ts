@@ -185,9 +185,10 @@ function sampleQuery(name: TableName, columns: readonly string[]): string {
 
 const quoted = (text: string): string => literal(text, 'table');
 
-/** A request of Trino's kind, without values. */
+/** A request of Trino's kind. Names in it are as the call has them. */
 const trino = (statement: string): TrinoRequest => ({
   statement,
+  hasValues: true,
   shown: statement,
   key: statement,
 });

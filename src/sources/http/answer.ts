@@ -1,6 +1,6 @@
 /** What an HTTP answer means: rows, none, or why there are none. */
-import type { Path } from '../../enrichment/rule.ts';
 import { type Json, jsonText, parseJson } from '../../mcp/exact-json.ts';
+import { selectRows } from '../rows.ts';
 import { type Asked, type SourceAnswer, SourceError } from '../source.ts';
 import type { HttpRequest } from './template.ts';
 
@@ -17,7 +17,7 @@ export function rowsOf(answer: HttpAnswer, request: HttpRequest, asked: Asked): 
   const { status } = answer;
   // Nothing is known of what was asked for.
   if (request.method === 'GET' && (status === 404 || status === 410)) return NONE;
-  if (status < 200 || status >= 300) throw statusError(status);
+  if (status < 200 || status >= 300) throw statusError(status, request.hasValues);
   if (answer.body.length === 0) return NONE;
   if (answer.encoding !== undefined && answer.encoding !== 'identity') {
     throw new SourceError(
@@ -25,14 +25,17 @@ export function rowsOf(answer: HttpAnswer, request: HttpRequest, asked: Asked): 
       `it answered in the encoding ${answer.encoding}, which it was asked not to use`,
     );
   }
-  const rows = select(parsed(answer.body), request.rows);
+  const rows = selectRows(parsed(answer.body), request.rows);
   const allowed = rows.length > asked.maxRows ? rows.slice(0, asked.maxRows) : rows;
   // What is chosen from it is hardly ever more than all of it.
   const kept = answer.body.length <= asked.maxBytes ? allowed : withinBytes(allowed, asked.maxBytes);
   return { rows: kept, isTruncated: kept.length < rows.length };
 }
 
-export function statusError(status: number): SourceError {
+/** What may be the values' fault: no such thing, not allowed at that, too long, not processable. */
+const BY_VALUES = new Set([400, 404, 409, 410, 413, 414, 422, 431]);
+
+function statusError(status: number, hasValues: boolean): SourceError {
   if (status >= 300 && status < 400) {
     return new SourceError(
       'refused',
@@ -44,7 +47,11 @@ export function statusError(status: number): SourceError {
   }
   if (status === 408 || status === 504) return new SourceError('timeout', `it did not answer in time (${status})`);
   if (status === 429) return new SourceError('unavailable', 'it answers too many requests already (429)');
-  if (status >= 400 && status < 500) return new SourceError('refused', `it refused the request (${status})`);
+  if (status >= 400 && status < 500)
+    return new SourceError(
+      hasValues && BY_VALUES.has(status) ? 'bad value' : 'refused',
+      `it refused the request (${status})`,
+    );
   return new SourceError('unavailable', `it failed (${status})`);
 }
 
@@ -57,14 +64,6 @@ function parsed(body: Buffer): Json {
   } catch {
     throw new SourceError('bad answer', 'its answer is not JSON');
   }
-}
-
-/** An array is rows, whether it is the answer or what a path found; anything else is one row, and null is none. */
-function select(answer: Json, path: Path | undefined): readonly Json[] {
-  const found = path === undefined ? [answer] : path.find(answer);
-  const [only] = found;
-  const rows = found.length === 1 && Array.isArray(only) ? (only as readonly Json[]) : found;
-  return rows.length === 1 && rows[0] === null ? [] : rows;
 }
 
 function withinBytes(rows: readonly Json[], maxBytes: number): readonly Json[] {

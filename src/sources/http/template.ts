@@ -13,6 +13,8 @@ export interface HttpRequest extends Rendered {
   readonly path: string;
   /** JSON text. */
   readonly body: string | undefined;
+  /** Of the call: what is wrong may be wrong with them. */
+  readonly hasValues: boolean;
   /** Undefined: the answer itself. */
   readonly rows: Path | undefined;
 }
@@ -40,11 +42,12 @@ export function compileHttp(source: {
   const rows = source.rows === undefined ? undefined : compilePath(source.rows, { roots: [] });
   if (rows !== undefined && 'fault' in rows) faults.push({ path: 'source.rows', message: rows.fault });
   if ('fault' in line || (body && 'fault' in body) || (rows && 'fault' in rows) || faults.length > 0) return { faults };
+  const names = namesOf(line, body);
   return {
     template: {
-      names: namesOf(line, body),
+      names,
       mayWrite: line.method === 'POST',
-      render: (values) => render(line, body, rows, values),
+      render: (values) => ({ ...render(line, body, rows, values), hasValues: names.size > 0 }),
     },
   };
 }
@@ -62,7 +65,7 @@ function render(
   body: BodyTemplate | undefined,
   rows: Path | undefined,
   values: Values,
-): HttpRequest {
+): Omit<HttpRequest, 'hasValues'> {
   const segments = line.segments.map((pieces) => segment(pieces, values));
   const query = line.query.map((piece) => (typeof piece === 'string' ? piece : queryValue(piece.name, values)));
   const path = `/${segments.join('/')}${query.join('')}`;

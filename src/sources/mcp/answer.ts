@@ -9,6 +9,9 @@ export interface ToolAnswer {
   readonly bytes: number;
 }
 
+/** JSON-RPC's code where arguments do not fit. */
+const INVALID_PARAMS = -32602;
+
 /** What a tool says of why it failed, as far as a warning has room for it. In characters. */
 const MAX_TOLD = 300;
 
@@ -16,9 +19,14 @@ const MAX_TOLD = 300;
 export function answerOf(tool: string, { bytes, kind, outcome }: ResponseEnvelope): ToolAnswer {
   if (outcome === undefined) throw new SourceError('bad answer', `the tool ${tool} did not answer`);
   const value = read(tool, bytes.toString('utf8', outcome.start, outcome.end));
-  if (kind === 'error') throw new SourceError('refused', `the tool ${tool} was refused: ${told(value.message)}`);
+  if (kind === 'error')
+    throw new SourceError(
+      value.code === INVALID_PARAMS ? 'bad value' : 'refused',
+      `the tool ${tool} was refused: ${told(value.message)}`,
+    );
   const texts = textsOf(value);
-  if (value.isError === true) throw new SourceError('refused', `the tool ${tool} failed: ${told(texts.join(' '))}`);
+  // That of a tool is nearly always about its arguments, and whoever calls chose them.
+  if (value.isError === true) throw new SourceError('bad value', `the tool ${tool} failed: ${told(texts.join(' '))}`);
   if (value.resultType !== undefined && value.resultType !== 'complete') {
     throw new SourceError('refused', `the tool ${tool} wants something first (${told(value.resultType)})`);
   }

@@ -31,6 +31,9 @@ export function createCallTool(exchange: Exchange, world: World): CallTool {
   return async (wireName, args, asked) => new ToolCall(readCall(exchange, wireName, args), world, asked).run(wireName);
 }
 
+/** Kinds of a tool's own no. */
+const SAYS_NO: ReadonlySet<SourceError['kind']> = new Set(['refused', 'bad value']);
+
 /** Text besides what is kept: content that repeats the structured one, escaped. */
 const ENVELOPE_BYTES = 65_536;
 
@@ -63,9 +66,9 @@ class ToolCall {
     try {
       const { connection, decision } = this.exchange;
       if (connection === undefined || decision === undefined) {
-        throw this.refused(problems.noTool(wireName, 'no such tool in this namespace'));
+        throw this.refused(problems.noTool(wireName, 'no such tool in this namespace'), 'bad value');
       }
-      if (!decision.allowed) throw this.refused(problems.noTool(wireName, ruleText(decision)));
+      if (!decision.allowed) throw this.refused(problems.noTool(wireName, ruleText(decision)), 'bad value');
       this.response = await this.call(connection);
       const answer = answerOf(wireName, this.response);
       this.record('allowed', undefined);
@@ -74,7 +77,7 @@ class ToolCall {
       const { problem } = this.exchange;
       const reason = problem?.reason ?? (error instanceof Error ? error.message : String(error));
       // A tool that says no has answered.
-      const isAnswer = this.response !== undefined && error instanceof SourceError && error.kind === 'refused';
+      const isAnswer = this.response !== undefined && error instanceof SourceError && SAYS_NO.has(error.kind);
       this.record(problem?.verdict ?? (isAnswer ? 'allowed' : 'failed'), reason);
       throw error;
     }
@@ -138,7 +141,7 @@ class ToolCall {
     cancelUpstream(this.exchange, upstream, this.world, 'the time for it is up');
   }
 
-  private refused(problem: Problem, kind: SourceError['kind'] = 'refused'): SourceError {
+  private refused(problem: Problem, kind: SourceError['kind']): SourceError {
     this.exchange.problem = problem;
     return new SourceError(kind, plain(problem));
   }

@@ -121,7 +121,7 @@ export function openPostgres(config: PostgresSource): SourceClient {
       });
     } catch (error) {
       asked.signal.throwIfAborted();
-      throw toSourceError(error);
+      throw toSourceError(error, request.values.length > 0);
     }
   };
 

@@ -17,13 +17,17 @@ const KINDS: Readonly<Record<string, SourceError['kind']>> = {
   '58': 'unavailable',
 };
 
-export function toSourceError(error: unknown): SourceError {
+/** What depends on the values that a query is asked with: data exceptions, and what functions of the database raise. */
+const BY_VALUES = /^(?:22|21|P0001)/;
+
+/** `hasValues`: the query was asked with some, so that they may be what Postgres refuses. */
+export function toSourceError(error: unknown, hasValues: boolean): SourceError {
   if (error instanceof SourceError) return error;
   const { message, code } = error as { message: string; code?: string };
   if (!(error instanceof pg.DatabaseError) || code === undefined) {
     return new SourceError('unavailable', `cannot be reached: ${message || code || 'the connection failed'}`);
   }
-  const kind = KINDS[code] ?? KINDS[code.slice(0, 2)] ?? 'refused';
+  const kind = KINDS[code] ?? KINDS[code.slice(0, 2)] ?? (hasValues && BY_VALUES.test(code) ? 'bad value' : 'refused');
   return new SourceError(kind, `${message} (SQLSTATE ${code})`);
 }
 

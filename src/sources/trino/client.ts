@@ -12,6 +12,8 @@ import { type Page, pagesOf } from './statement.ts';
 import type { TrinoRequest } from './template.ts';
 import { inReadOnlyTransaction } from './transaction.ts';
 
+type Asking = Pick<TrinoRequest, 'statement' | 'hasValues'>;
+
 export function openTrino(config: TrinoSource): SourceClient {
   const url = new URL(config.url);
   const fault = credentialFault(config, url);
@@ -23,11 +25,12 @@ export function openTrino(config: TrinoSource): SourceClient {
     underWay.add(settled);
   };
 
-  const ask = async (statement: string, asked: Asked): Promise<SourceAnswer> => {
+  const ask = async ({ statement, hasValues }: Asking, asked: Asked): Promise<SourceAnswer> => {
     if (fault !== undefined) throw new SourceError('refused', fault);
     const { signal, timeoutMs } = asked;
     const run = {
       statement,
+      hasValues,
       signal,
       headers: sessionHeaders(config, timeoutMs),
       deadline: performance.now() + timeoutMs,
@@ -38,11 +41,14 @@ export function openTrino(config: TrinoSource): SourceClient {
   };
 
   return {
-    ask: (rendered, asked) => ask((rendered as TrinoRequest).statement, asked),
+    ask: (rendered, asked) => ask(rendered as TrinoRequest, asked),
     async test(signal) {
       try {
         const server = await serverOf(coordinator, signal);
-        await ask('SELECT 1', { signal, timeoutMs: 10_000, maxRows: 1, maxBytes: 1000 });
+        await ask(
+          { statement: 'SELECT 1', hasValues: false },
+          { signal, timeoutMs: 10_000, maxRows: 1, maxBytes: 1000 },
+        );
         return { ok: true, server };
       } catch (error) {
         return { ok: false, error: (error as Error).message };

@@ -17,13 +17,24 @@ const BY_NAME: Readonly<Record<string, SourceError['kind']>> = {
   ABANDONED_QUERY: 'unavailable',
 };
 
-/** `error`: the member of that name in an answer of the protocol. */
-export function queryError(error: Json): SourceError {
+/**
+ * What depends on the values in a statement. Their types are part of it, so this is what a text for a number gives, too:
+ * where Trino takes a literal of one type only (LIMIT, a time zone), a syntax error.
+ */
+const BY_VALUES = new Set(
+  'SYNTAX_ERROR TYPE_MISMATCH FUNCTION_NOT_FOUND OPERATOR_NOT_FOUND DIVISION_BY_ZERO NUMERIC_VALUE_OUT_OF_RANGE INVALID_FUNCTION_ARGUMENT INVALID_CAST_ARGUMENT INVALID_LITERAL INVALID_ARGUMENTS INVALID_PATH INVALID_WINDOW_FRAME INVALID_LIMIT_CLAUSE PATH_EVALUATION_ERROR JSON_INPUT_CONVERSION_ERROR JSON_VALUE_RESULT_ERROR SUBQUERY_MULTIPLE_ROWS QUERY_TEXT_TOO_LARGE'.split(
+    ' ',
+  ),
+);
+
+/** `error`: the member of that name in an answer of the protocol. `hasValues`: the statement has some, so that they may be what Trino refuses. */
+export function queryError(error: Json, hasValues: boolean): SourceError {
   const { message, errorName, errorType } = isObject(error) ? error : {};
   const name = typeof errorName === 'string' ? errorName : 'an error without a name';
   const isOurs = errorType === 'USER_ERROR' || (errorType === 'INSUFFICIENT_RESOURCES' && name.endsWith('_LIMIT'));
+  const refusal = hasValues && BY_VALUES.has(name) ? 'bad value' : 'refused';
   const text = typeof message === 'string' ? message : 'no reason was given';
-  return new SourceError(BY_NAME[name] ?? (isOurs ? 'refused' : 'unavailable'), `Trino: ${cut(text)} (${cut(name)})`);
+  return new SourceError(BY_NAME[name] ?? (isOurs ? refusal : 'unavailable'), `Trino: ${cut(text)} (${cut(name)})`);
 }
 
 /** An answer that is no page of a result. */

@@ -11,6 +11,8 @@ import { queryError, statusError } from './errors.ts';
 
 export interface Run {
   readonly statement: string;
+  /** Values of a call are written into it. */
+  readonly hasValues: boolean;
   readonly headers: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   /** By `performance.now()`: nothing is tried again after it. */
@@ -47,7 +49,7 @@ export async function* pagesOf(coordinator: Coordinator, run: Run, inBackground:
     for (let empty = 0; ; ) {
       const body = bodyOf(answer);
       next = pathOf(body.nextUri);
-      if (body.error !== undefined && body.error !== null) throw queryError(body.error);
+      if (body.error !== undefined && body.error !== null) throw queryError(body.error, run.hasValues);
       const data = body.data ?? [];
       if (!Array.isArray(data)) throw badAnswer('rows that are no list');
       yield { headers: answer.headers, columns: body.columns ?? undefined, data };
@@ -73,7 +75,9 @@ async function persist(coordinator: Coordinator, { deadline, signal }: Run, sent
     if (status === 200) return answer;
     if (status !== 502 && status !== 503 && status !== 504 && status !== 429) throw statusError(status, answer.text);
     const told = status === 429 ? Number(answer.headers['retry-after']) * 1000 : Number.NaN;
-    const delay = Number.isFinite(told) ? told : Math.min(2000, (50 + 50 * Math.random()) * 2 ** Math.min(tried, 5));
+    const delay = Number.isFinite(told)
+      ? Math.max(50, told)
+      : Math.min(2000, (50 + 50 * Math.random()) * 2 ** Math.min(tried, 5));
     if (performance.now() + delay >= deadline) throw statusError(status, answer.text);
     await pause(delay, signal);
   }

@@ -10,6 +10,8 @@ const MAX_SHOWN = 4000;
 
 export interface TrinoRequest extends Rendered {
   readonly statement: string;
+  /** Of the call: what is wrong may be wrong with them. */
+  readonly hasValues: boolean;
 }
 
 export function compileTrino(query: string): Compiled {
@@ -45,7 +47,7 @@ function templateOf({ text, placeholders }: ScannedStatement): Template {
           `the statement has ${statement.length} characters with its values; Trino takes ${MAX_STATEMENT_LENGTH}`,
         );
       const shown = statement.length > MAX_SHOWN ? `${statement.slice(0, MAX_SHOWN)}…` : statement;
-      return { shown, key: statement, statement };
+      return { shown, key: statement, statement, hasValues: placeholders.length > 0 };
     },
   };
 }

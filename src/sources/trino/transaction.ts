@@ -29,7 +29,7 @@ async function start(coordinator: Coordinator, run: Run, inBackground: InBackgro
   const statement = 'START TRANSACTION READ ONLY';
   const headers = { 'x-trino-transaction-id': 'NONE' };
   let id: string | string[] | undefined;
-  for await (const page of pagesOf(coordinator, { ...run, statement, headers }, inBackground)) {
+  for await (const page of pagesOf(coordinator, { ...run, statement, hasValues: false, headers }, inBackground)) {
     id ??= page.headers['x-trino-started-transaction-id'];
   }
   // Without it the statement would run outside, where it could write.
@@ -41,6 +41,7 @@ async function start(coordinator: Coordinator, run: Run, inBackground: InBackgro
 async function rollback(coordinator: Coordinator, headers: Run['headers'], inBackground: InBackground): Promise<void> {
   const run = {
     statement: 'ROLLBACK',
+    hasValues: false,
     headers,
     signal: AbortSignal.timeout(MAX_ROLLBACK_MS),
     deadline: performance.now() + MAX_ROLLBACK_MS,

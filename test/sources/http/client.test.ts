@@ -122,9 +122,10 @@ t.test('answers that are none', async (t) => {
   let headers: Record<string, string> = {};
   const { url } = await serve(t, (_, response) => void response.writeHead(status, headers).end(body));
   const client = open(t, url, { 'x-key': 'hush' });
-  const kind = async (method: 'GET' | 'POST' = 'GET') => {
+  const kind = async (method: 'GET' | 'POST' = 'GET', values?: Record<string, Bound>) => {
+    const request = `${method} /x${values === undefined ? '' : '/:v'}`;
     try {
-      return (await client.ask(rendered({ request: `${method} /x` }), asked())).rows;
+      return (await client.ask(rendered({ request }, values), asked())).rows;
     } catch (error) {
       t.ok(error instanceof SourceError);
       t.notMatch((error as Error).message, /hush/);
@@ -147,6 +148,13 @@ t.test('answers that are none', async (t) => {
     status = code;
     t.strictSame(await kind(method), expected, `${method} ${code}`);
   }
+  // May be about the values of the call, and then nobody else's fault.
+  for (const code of [400, 404, 414, 422]) {
+    status = code;
+    t.equal(await kind('POST', { v: 'x' }), 'bad value', `${code}`);
+  }
+  status = 403;
+  t.equal(await kind('POST', { v: 'x' }), 'refused');
   status = 200;
   for (const text of ['<html>', '{"a":', '\xff', `${'['.repeat(300)}${']'.repeat(300)}`, 'NaN']) {
     body = text;

@@ -228,12 +228,12 @@ t.test('a row of its own in the audit', async (t) => {
   t.equal(one.exchange.upstream, undefined, 'the call that is enriched is none of its business');
 });
 
-t.test('what the caller may not call is refused in the words of any call', async (t) => {
+t.test('what the caller may not call is refused in the words of any call, and is no fault of the rule', async (t) => {
   const upstream = await startUpstream(t);
   const one = caller({ url: upstream.url });
   for (const name of ['crm__hidden', 'crm__unknown', 'other__get', 'get']) {
     const words = new RegExp(`^No tool named ${name} is available to you; tools/list shows what is$`);
-    await t.rejects(one.call(name), failed('refused', words));
+    await t.rejects(one.call(name), failed('bad value', words));
   }
   t.equal(upstream.arrivals.length, 0);
   t.match(
@@ -264,7 +264,7 @@ t.test('what an answer says', async (t) => {
     t.same(await one.call('crm__get'), answer, JSON.stringify(what));
   }
   result = { isError: true, content: text('no account', '5', 'x'.repeat(1000)) };
-  await t.rejects(one.call('crm__get'), failed('refused', /^the tool crm__get failed: no account 5 x{280,290}…$/));
+  await t.rejects(one.call('crm__get'), failed('bad value', /^the tool crm__get failed: no account 5 x{280,290}…$/));
   t.match(one.rows.at(-1), {
     verdict: 'allowed',
     is_error: true,
@@ -288,7 +288,7 @@ t.test('errors of the upstream', async (t) => {
   });
   const one = caller({ url: upstream.url });
   answer = (response, id) => reply(response, 200, { jsonrpc: '2.0', id, error: { code: -32602, message: 'bad id' } });
-  await t.rejects(one.call('crm__get'), failed('refused', /^the tool crm__get was refused: bad id$/));
+  await t.rejects(one.call('crm__get'), failed('bad value', /^the tool crm__get was refused: bad id$/));
   answer = (response) => reply(response, 401, 'secret page');
   await t.rejects(one.call('crm__get'), failed('unavailable', /did not accept the gateway's credential \(401\)$/));
   answer = (response) => response.writeHead(500).end('stack trace');

@@ -285,7 +285,10 @@ t.test('what the server refuses is told', async (t) => {
     ['select * from nowhere', 'refused', /relation "nowhere" does not exist \(SQLSTATE 42P01\)/],
     ['select 1 / 0', 'refused', /division by zero/],
     ['select writes()', 'refused', /read-only transaction \(SQLSTATE 25006\)/],
-    ['select * from accounts where id = :id', 'refused', /invalid input syntax/],
+    // The values of a call are nobody else's fault.
+    ['select * from accounts where id = :id', 'bad value', /invalid input syntax/],
+    ['select * from nowhere where id = :id', 'refused', /does not exist/],
+    ["select 'x' ~ (:id || '(')", 'bad value', /regular expression/],
   ];
   for (const [query, kind, message] of refusals) {
     await t.rejects(ask(client, query, query.includes(':id') ? { id: 'x' } : {}), {

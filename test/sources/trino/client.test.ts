@@ -2,9 +2,9 @@
 import t from 'tap';
 import type { TrinoSource } from '../../../src/config/document.ts';
 import { jsonText } from '../../../src/mcp/exact-json.ts';
-import { type Asked, type SourceAnswer, SourceError } from '../../../src/sources/source.ts';
+import { type Asked, type Bound, type SourceAnswer, SourceError } from '../../../src/sources/source.ts';
 import { openTrino } from '../../../src/sources/trino/client.ts';
-import type { TrinoRequest } from '../../../src/sources/trino/template.ts';
+import { compileTrino, type TrinoRequest } from '../../../src/sources/trino/template.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startTrino } from '../../support/trino/start.ts';
 
@@ -27,7 +27,12 @@ const config: TrinoSource = {
 const client = openTrino(config);
 t.teardown(() => client.close());
 
-const asks = (statement: string): TrinoRequest => ({ statement, shown: statement, key: statement });
+const asks = (statement: string): TrinoRequest => ({
+  statement,
+  shown: statement,
+  key: statement,
+  hasValues: false,
+});
 const limits = (some: Partial<Asked> = {}): Asked => ({
   signal: AbortSignal.timeout(30_000),
   timeoutMs: 30_000,
@@ -140,6 +145,31 @@ async function writesFreely(statement: string): Promise<void> {
     response = await fetch(body.nextUri, { headers });
   }
 }
+
+t.test('values that Trino cannot use are told from what is wrong for any value', { skip: missing }, async (t) => {
+  const wrong: [query: string, v: Bound][] = [
+    ['select * from nation where nationkey = :v', 'x'],
+    ['select cast(:v as bigint)', 'x'],
+    ['select cast(:v as tinyint)', 1000],
+    ['select 1 / :v', 0],
+    ['select abs(:v)', 'x'],
+    ['select name from nation limit :v', 'x'],
+    ['select name from nation limit :v', 1.5],
+    ['select current_timestamp at time zone :v', 'nowhere/never'],
+    ['select * from nation where regexp_like(name, :v)', '('],
+    ['select json_value(name, :v) from nation', 'lax $['],
+  ];
+  for (const [query, v] of wrong) {
+    const compiled = compileTrino(query);
+    if ('faults' in compiled) throw new Error(compiled.faults[0]?.message);
+    const asking = client.ask(compiled.template.render(new Map([['v', v]])), limits());
+    await t.rejects(asking, { name: 'SourceError', kind: 'bad value' }, `${query} ${v}`);
+  }
+  const compiled = compileTrino('select nope from nation where nationkey = :v');
+  if ('faults' in compiled) throw new Error(compiled.faults[0]?.message);
+  const asking = client.ask(compiled.template.render(new Map([['v', 1]])), limits());
+  await t.rejects(asking, { name: 'SourceError', kind: 'refused' });
+});
 
 t.test('what Trino says no to', { skip: missing }, async (t) => {
   await t.rejects(ask('select nope from nation'), {

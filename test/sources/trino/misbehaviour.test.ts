@@ -54,7 +54,7 @@ async function fake(t: Test, says: Says = () => undefined, config: Partial<Trino
     server.closeAllConnections();
     server.close();
   });
-  const request: TrinoRequest = { statement: 'SELECT x', shown: '', key: '' };
+  const request: TrinoRequest = { statement: 'SELECT x', shown: '', key: '', hasValues: false };
   const asked = { signal: AbortSignal.timeout(20_000), timeoutMs: 20_000, maxRows: 10, maxBytes: 10_000 };
   return { base, seen, client, ask: (some) => client.ask(request, { ...asked, ...some }) };
 }
@@ -100,7 +100,7 @@ t.test('a password or token never travels unencrypted', async (t) => {
     const said = await client.test(AbortSignal.timeout(5000));
     t.match(said, { ok: false });
     const asked = { signal: AbortSignal.timeout(5000), timeoutMs: 5000, maxRows: 1, maxBytes: 1 };
-    const request: TrinoRequest = { statement: 'SELECT 1', shown: '', key: '' };
+    const request: TrinoRequest = { statement: 'SELECT 1', shown: '', key: '', hasValues: false };
     await t.rejects(client.ask(request, asked), { kind: 'refused', message: /https/ });
   }
   const { ask, seen } = await fake(t, undefined, { password: 'pä' });
