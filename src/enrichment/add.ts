@@ -5,35 +5,35 @@ import type { Merge } from './merge.ts';
 import { type Repetition, repeated } from './repetition.ts';
 import type { Note } from './result-edits.ts';
 import type { CompiledRule, Place, RuleOutcome } from './rule.ts';
-import type { Told } from './world.ts';
+import type { Tellings } from './tellings.ts';
 
 export interface Added extends Pick<RuleOutcome, 'outcome' | 'reason' | 'bytes' | 'tokensSaved' | 'elements'> {
   /** For whoever reads the text. */
   readonly note: Note | undefined;
 }
 
-/** Who is told. `told` undefined, or no session: everything is said again. */
-interface Listener {
-  readonly told: Told | undefined;
-  readonly sessionId: string | undefined;
-}
-
 const ROOT: Place = [];
 
-export function addToMerge(rule: CompiledRule, answer: RuleAnswer, merge: Merge, listener: Listener): Added {
+export function addToMerge(
+  rule: CompiledRule,
+  answer: RuleAnswer,
+  merge: Merge,
+  tellings: Tellings | undefined,
+): Added {
   return answer.elements === undefined
-    ? addOnce(rule, answer.rows, merge, listener)
-    : addToElements(rule, answer.elements, merge, listener);
+    ? addOnce(rule, answer.rows, merge, tellings)
+    : addToElements(rule, answer.elements, merge, tellings);
 }
 
-function addOnce(rule: CompiledRule, rows: readonly Json[], merge: Merge, listener: Listener): Added {
+function addOnce(rule: CompiledRule, rows: readonly Json[], merge: Merge, tellings: Tellings | undefined): Added {
   const value = shape(rows, rule);
   if (value === undefined) return { outcome: 'empty', note: undefined };
-  const said = repeated(rule, value, listener);
+  const said = repeated(rule, value, tellings);
   const { path, onConflict, text } = rule.config.merge;
   if (merge.add({ at: ROOT, path: rule.target, value: said.value, onConflict, text }) === 'kept') {
     return { outcome: 'kept', reason: `something stands at ${path} already`, note: undefined };
   }
+  if (said.context !== undefined) tellings?.say(said.context);
   return { ...summed([said]), note: noteOf(rule, said.value) };
 }
 
@@ -42,7 +42,7 @@ function addToElements(
   rule: CompiledRule,
   { bound, rows }: NonNullable<RuleAnswer['elements']>,
   merge: Merge,
-  listener: Listener,
+  tellings: Tellings | undefined,
 ): Added {
   const { maxRows, merge: how } = rule.config;
   const said: Repetition[] = [];
@@ -52,7 +52,7 @@ function addToElements(
   for (const [key, places] of bound.places) {
     const value = shape((rows.get(key) ?? []).slice(0, maxRows), rule);
     if (value === undefined) continue;
-    const one = repeated(rule, value, listener);
+    const one = repeated(rule, value, tellings);
     let isIn = false;
     for (const at of places) {
       const outcome = merge.add({
@@ -67,6 +67,7 @@ function addToElements(
       isIn ||= outcome !== 'kept';
     }
     if (!isIn) continue;
+    if (one.context !== undefined) tellings?.say(one.context);
     said.push(one);
     forText.push({ for: key, [how.path]: one.value });
   }

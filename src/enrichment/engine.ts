@@ -3,6 +3,7 @@
  * a rule is its own: the result goes on, with a warning that the agent can read.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Json } from '../mcp/exact-json.ts';
 import type { Span } from '../mcp/json.ts';
 import { type Edit, splice } from '../mcp/splice.ts';
@@ -14,9 +15,12 @@ import { Merge } from './merge.ts';
 import { findResponse } from './response.ts';
 import { type Note, resultEdits } from './result-edits.ts';
 import type { CompiledRule, Root, RuleOutcome } from './rule.ts';
+import { type Tellings, tellingsOf } from './tellings.ts';
 
 /** All rules of a call together, milliseconds. Far below Envoy's message timer. */
 const CALL_MS = 5000;
+/** Rules that wait for nothing hold up everybody else: after so many milliseconds of them others come first. */
+const SLICE_MS = 10;
 
 /** A result to be enriched. */
 export interface Enrichable {
@@ -46,18 +50,21 @@ export interface Enriched {
 export async function enrich(what: Enrichable, asking: Asking, signal: AbortSignal): Promise<Enriched> {
   const { bytes, result, rules } = what;
   const found = findResponse(bytes, result);
-  if (found === undefined) {
-    return { bytes, warnings: [], outcomes: rules.map((rule) => skipped(rule, NO_RESPONSE)) };
+  if (typeof found === 'string') {
+    return { bytes, warnings: [], outcomes: rules.map((rule) => skipped(rule, found)) };
   }
   const run = new Run(what, asking, signal, new Merge(found));
+  let sliceEndsAt = performance.now() + SLICE_MS;
   for (const rule of rules) {
+    if (performance.now() > sliceEndsAt) {
+      await nextTurn();
+      sliceEndsAt = performance.now() + SLICE_MS;
+    }
     // Most rules that fit a tool do not apply to most of its calls: those cost no turn of the loop.
     if (!run.passOver(rule)) await run.ask(rule);
   }
   return run.end();
 }
-
-const NO_RESPONSE = 'the result holds no structured content and no text that is JSON';
 
 class Run {
   private readonly what: Enrichable;
@@ -68,6 +75,7 @@ class Run {
   private readonly outcomes: RuleOutcome[] = [];
   private readonly notes: Note[] = [];
   private readonly warnings: string[] = [];
+  private readonly tellings: Tellings | undefined;
   /** What the next rule sees. */
   private root: Root;
 
@@ -76,11 +84,13 @@ class Run {
     this.asking = asking;
     this.signal = signal;
     this.merge = merge;
+    this.tellings = tellingsOf(asking.told, what.sessionId);
     this.root = this.rootOf(merge.response);
   }
 
-  /** Whether the rule has nothing to do with this call; says why. */
+  /** Whether the rule has nothing to do with this call; says why. Nothing is found out any more once the time is spent. */
   passOver(rule: CompiledRule): boolean {
+    if (this.signal.aborted || performance.now() >= this.endsAt) return false;
     const isOff = this.asking.budgets?.isOff(rule) === true;
     const reason = isOff ? 'it failed too often and was switched off' : rule.when(this.root);
     if (reason === undefined) return false;
@@ -121,7 +131,7 @@ class Run {
     }
     if (answer instanceof Unbound) return { outcome: 'skipped', source, reason: answer.reason };
     const { isCached, isTruncated, rowCount } = answer;
-    const { note, ...added } = addToMerge(rule, answer, merge, { told: asking.told, sessionId: this.what.sessionId });
+    const { note, ...added } = addToMerge(rule, answer, merge, this.tellings);
     if (note !== undefined) {
       this.notes.push(note);
       this.root = this.rootOf(merge.response);
@@ -161,6 +171,7 @@ class Run {
     const { what, outcomes, warnings, notes, merge } = this;
     if (warnings.length > 0) notes.push({ kind: 'warning', text: warnings.join('\n') });
     const edits: Edit[] = notes.length === 0 ? [] : resultEdits(what.bytes, what.result, merge, notes);
+    if (!this.signal.aborted) this.tellings?.end();
     return { bytes: splice(what.bytes, edits), outcomes, warnings };
   }
 }

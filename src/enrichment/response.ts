@@ -31,18 +31,20 @@ export interface JsonText {
 }
 
 /**
- * `structuredContent`, whatever JSON it is, else the first text block whose text is a JSON object or array. Undefined where
- * there is none, where it is too large, or where the result is not to be understood. Never throws.
+ * `structuredContent`, whatever JSON it is, else the first text block whose text is a JSON object or array. A string says
+ * why there is none, for people. Never throws.
  */
-export function findResponse(bytes: Buffer, result: Span): FoundResponse | undefined {
+export function findResponse(bytes: Buffer, result: Span): FoundResponse | string {
   const parts = resultParts(bytes, result);
-  if (parts === undefined) return undefined;
+  if (parts === undefined) return 'the result is no object that can be read';
   const { structured } = parts;
   // Some servers write null where they have nothing to say.
   if (structured !== undefined && bytes[structured.start] !== NULL) {
-    if (structured.end - structured.start > MAX_BYTES) return undefined;
+    if (structured.end - structured.start > MAX_BYTES)
+      return `the structured content is larger than ${MAX_BYTES} bytes`;
     const value = parsed(bytes.toString('utf8', structured.start, structured.end));
-    return value === undefined ? undefined : { value, parts, text: undefined };
+    if (value === undefined) return `the structured content is nested deeper than ${MAX_LEVELS} levels`;
+    return { value, parts, text: undefined };
   }
   for (const literal of jsonLiterals(bytes, parts)) {
     const text = innerText(bytes, literal);
@@ -50,7 +52,7 @@ export function findResponse(bytes: Buffer, result: Span): FoundResponse | undef
     // Scalars in a text are prose.
     if (value !== undefined && isContainer(value)) return { value, parts, text: { literal, text } };
   }
-  return undefined;
+  return 'the result holds no structured content and no text that is JSON';
 }
 
 /** First byte of `null`. */

@@ -79,6 +79,10 @@ export function createTold({ broadcast, log, gatherMs = GATHER_MS }: ToldOptions
   }
 
   return {
+    look(session, text) {
+      const name = nameOf(text);
+      return { name, again: sessions.get(session)?.has(name) === true };
+    },
     tell(session, text) {
       const name = nameOf(text);
       const again = note(session, name);

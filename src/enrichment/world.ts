@@ -17,10 +17,9 @@ export interface Budgets {
 
 /** What sessions have been told already. */
 export interface Told {
-  /**
-   * A short name for this context (`ctx_` and letters: stable, from its digest) and whether the session has had it. Notes
-   * that it has now, here and, by and by, in all processes.
-   */
+  /** A short name for this context (`ctx_` and letters: stable, from its digest) and whether the session has had it. */
+  look(sessionId: string, text: string): { readonly name: string; readonly again: boolean };
+  /** The same, and notes that it has had it now, here and, by and by, in all processes. */
   tell(sessionId: string, text: string): { readonly name: string; readonly again: boolean };
   forget(sessionId: string): void;
 }

@@ -6,9 +6,12 @@ import { compileRule } from '../../src/enrichment/compile.ts';
 import { enrich } from '../../src/enrichment/engine.ts';
 import type { CompiledRule } from '../../src/enrichment/rule.ts';
 import { RuleBook } from '../../src/enrichment/rule-book.ts';
+import { createTold } from '../../src/enrichment/told.ts';
+import type { Told } from '../../src/enrichment/world.ts';
 import { type Json, parseJson } from '../../src/mcp/exact-json.ts';
 import { parseResponse } from '../../src/mcp/response.ts';
 import { type Rendered, type SourceDefinition, SourceError } from '../../src/sources/source.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 
 const CONFIG: RuleConfig = {
   enabled: true,
@@ -228,11 +231,12 @@ t.test('values that a caller chose cannot spend a budget', async (t) => {
 
 t.test('what has been told is referred to, or summed up, and what is short is said', async (t) => {
   const seen = new Set<string>();
-  const told = {
-    tell(session: string, text: string) {
-      const again = seen.has(`${session} ${text}`);
+  const told: Told = {
+    look: (session, text) => ({ name: 'ctx_abc', again: seen.has(`${session} ${text}`) }),
+    tell(session, text) {
+      const known = told.look(session, text);
       seen.add(`${session} ${text}`);
-      return { name: 'ctx_abc', again };
+      return known;
     },
     forget: () => {},
   };
@@ -263,6 +267,47 @@ t.test('what has been told is referred to, or summed up, and what is short is sa
   t.match((await once('summary', long)).more, { name: 'customer', tier: 'gold', owner: 'ada', context: 'ctx_abc' });
   await once('reference', { a: 1 });
   t.match(await once('reference', { a: 1 }), { more: { a: 1 }, outcome: { outcome: 'merged' } });
+});
+
+t.test('a session has not been told what found no place, nor what nobody waited for', async (t) => {
+  const told = createTold({ broadcast: async () => {}, log: createLogger('test', 'silent') });
+  t.teardown(() => told.close());
+  const row = { text: 'x'.repeat(500) };
+  const once = async (response: string, signal = new AbortController().signal, leave?: () => void) => {
+    const message = parseResponse(Buffer.from(`{"jsonrpc":"2.0","id":1,"result":${structured(response)}}`));
+    if (message?.outcome === undefined) throw new Error('no result');
+    const rules = [rule('r', { repeat: 'reference' })];
+    const { asking } = answering(() => {
+      leave?.();
+      return [row];
+    });
+    const { outcomes } = await enrich(
+      { bytes: message.bytes, result: message.outcome, rules, args: {}, principal: {}, tool: {}, sessionId: 's' },
+      { ...asking, told },
+      signal,
+    );
+    return outcomes[0]?.outcome;
+  };
+  t.equal(await once('{"id":7,"more":"taken"}'), 'kept');
+  const gone = new AbortController();
+  await once('{"id":7}', gone.signal, () => gone.abort());
+  t.equal(await once('{"id":7}'), 'merged', 'now it is said in full');
+  t.equal(await once('{"id":7}'), 'repeated');
+});
+
+t.test('rules that only think let others in between, and stop when their time is up', async (t) => {
+  const items = Array.from({ length: 20_000 }, (_, i) => `{"n":${i}}`).join(',');
+  const message = parseResponse(Buffer.from(`{"jsonrpc":"2.0","id":1,"result":${structured(`{"items":[${items}]}`)}}`));
+  if (message?.outcome === undefined) throw new Error('no result');
+  const rules = Array.from({ length: 300 }, (_, i) => rule(`r${i}`, { when: { exists: ['$.response..nowhere'] } }));
+  const gone = new AbortController();
+  // Whoever leaves is heard of by the loop alone.
+  setImmediate(() => setImmediate(() => gone.abort()));
+  const what = { bytes: message.bytes, result: message.outcome, rules, args: {}, principal: {}, tool: {} };
+  const { outcomes } = await enrich({ ...what, sessionId: undefined }, answering(() => []).asking, gone.signal);
+  t.equal(outcomes.length, 300);
+  t.match(outcomes[0]?.reason, /nowhere/);
+  t.match(outcomes[299]?.reason, /client went away/);
 });
 
 t.test('rules are found by connection and tool, in the order in which they run', (t) => {

@@ -3,7 +3,7 @@ import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
 import t from 'tap';
 import { type Addition, Merge } from '../../src/enrichment/merge.ts';
-import { findResponse } from '../../src/enrichment/response.ts';
+import { type FoundResponse, findResponse } from '../../src/enrichment/response.ts';
 import { type Note, resultEdits } from '../../src/enrichment/result-edits.ts';
 import type { Place } from '../../src/enrichment/rule.ts';
 import { isEqual, isObject, type Json, type JsonObject, jsonText, parseJson } from '../../src/mcp/exact-json.ts';
@@ -23,7 +23,10 @@ function sent(result: string): Sent {
   return { bytes, result: { start: Buffer.byteLength(head), end: bytes.length - 1 } };
 }
 
-const found = (message: Sent) => findResponse(message.bytes, message.result);
+const found = (message: Sent): FoundResponse | undefined => {
+  const response = findResponse(message.bytes, message.result);
+  return typeof response === 'string' ? undefined : response;
+};
 
 function mergeOf(message: Sent): Merge {
   const response = found(message);
