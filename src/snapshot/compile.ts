@@ -3,7 +3,6 @@ import type { AllowDeny, ConnectionConfig, SettingsConfig } from '../config/docu
 import { compileRule } from '../enrichment/compile.ts';
 import type { CompiledRule } from '../enrichment/rule.ts';
 import { RuleBook } from '../enrichment/rule-book.ts';
-import { widenSchema } from '../enrichment/widen.ts';
 import { glob } from '../policy/glob.ts';
 import type { SourceDefinition, TemplateFault } from '../sources/source.ts';
 import { type ConnectionRevision, type RevisionDocument, routeName, type TenantRevision } from './revision.ts';
@@ -21,6 +20,7 @@ import type {
   UriSpace,
 } from './snapshot.ts';
 import { uriSpace } from './uris.ts';
+import { widened } from './widened.ts';
 import { type Prefixing, wireNames } from './wire-names.ts';
 
 export interface SnapshotInput {
@@ -177,20 +177,6 @@ function named(
   const items = new Map<string, NamespaceItem>();
   for (const [wireName, entry] of wireNames(all, prefixing)) items.set(wireName, { wireName, ...entry.value });
   return items;
-}
-
-/** What rules add to a tool's results, its output schema must allow. */
-function widened(tools: Map<string, NamespaceItem>, rules: RuleBook): Map<string, NamespaceItem> {
-  for (const [wireName, entry] of tools) {
-    const { connection, item } = entry;
-    const targets = rules.forTool(connection.name, item.name).map(({ config, target }) => ({
-      forEach: config.forEach,
-      path: target,
-      onConflict: config.merge.onConflict,
-    }));
-    if (targets.length > 0) tools.set(wireName, { ...entry, definition: widenSchema(item.definition, targets) });
-  }
-  return tools;
 }
 
 /** Where nothing is rewritten two members may offer the same URI: then the first one's is it (uris.ts). */

@@ -1,6 +1,8 @@
 import t from 'tap';
+import type { RuleConfig } from '../../src/config/document.ts';
 import { DEFAULT_SETTINGS } from '../../src/config/schema.ts';
 import { compileSnapshot, EMPTY_CATALOG } from '../../src/snapshot/compile.ts';
+import type { RevisionDocument } from '../../src/snapshot/revision.ts';
 import type { Catalog, CatalogItem } from '../../src/snapshot/snapshot.ts';
 import { viewOf } from '../../src/snapshot/view.ts';
 import { MAX_WIRE_NAME, wireNames } from '../../src/snapshot/wire-names.ts';
@@ -151,4 +153,53 @@ t.test('hosts and origins come from the public URL', async (t) => {
   const { settings } = snapshot([], [], 'always');
   t.ok(settings.allowedHosts.has('mcp.example.com'));
   t.ok(settings.allowedOrigins.has('https://mcp.example.com'));
+});
+
+t.test('definitions are widened when somebody looks, and once for the same rules', (t) => {
+  let reads = 0;
+  const item: CatalogItem = {
+    ...tool('get'),
+    get definition() {
+      reads++;
+      return '{"name":"get","outputSchema":{"type":"object","additionalProperties":false}}';
+    },
+  };
+  const rule: RuleConfig = {
+    enabled: true,
+    connection: 'a',
+    tool: '*',
+    source: { tool: 'a__other', bind: {} },
+    merge: { path: 'more', onConflict: 'keep', as: 'auto', text: 'append' },
+    repeat: 'none',
+    priority: 0,
+    timeoutMs: 1000,
+    maxRows: 100,
+    maxBytes: 65_536,
+    cacheMs: 0,
+    errorBudget: { failures: 20, perMs: 300_000 },
+  };
+  const document: RevisionDocument = {
+    settings: DEFAULT_SETTINGS,
+    tenants: [
+      {
+        id: 'default',
+        connections: [{ id: '2', name: 'a', config: connectionConfig('https://u.example/mcp'), credentialId: null }],
+        namespaces: [{ name: 'default', connections: ['*'], prefix: 'always', presentation: 'flat' }],
+        personas: [],
+        rules: [{ id: 'r', name: 'r', version: 1, config: rule }],
+      },
+    ],
+  };
+  const compiled = () => {
+    const catalogs = new Map([['2', catalog([item])]]);
+    const { tenants } = compileSnapshot({ revision: 1, document, catalogs, injections: new Map() });
+    return tenants.get('default')?.namespaces.get('default')?.tools.get('a__get');
+  };
+  const first = compiled();
+  t.equal(reads, 0, 'a snapshot is compiled at every change: nothing is read for it');
+  t.match(first?.definition, /"more"/);
+  const read = reads;
+  t.equal(compiled()?.definition, first?.definition);
+  t.equal(reads, read, 'the next snapshot has it already');
+  t.end();
 });
