@@ -6,6 +6,7 @@
 import type { FieldDef, Submittable } from 'pg';
 import type { Json } from '../../mcp/exact-json.ts';
 import { type SourceAnswer, SourceError } from '../source.ts';
+import { distinctNames } from '../sql/column-names.ts';
 import type { Wire } from './guarded-client.ts';
 import type { PostgresRequest } from './template.ts';
 import { readerOf } from './values.ts';
@@ -179,14 +180,7 @@ function command(wire: Wire, text: string): void {
   wire.execute({});
 }
 
-/** Columns of the same name are told apart: `id`, `id_2`. */
 function columnsOf(fields: readonly FieldDef[]): readonly Column[] {
-  const taken = new Set(fields.map(({ name }) => name));
-  const seen = new Set<string>();
-  return fields.map(({ name, dataTypeID }) => {
-    let own = name;
-    for (let count = 2; seen.has(own) || (own !== name && taken.has(own)); count++) own = `${name}_${count}`;
-    seen.add(own);
-    return { name: own, read: readerOf(dataTypeID) };
-  });
+  const names = distinctNames(fields.map(({ name }) => name));
+  return fields.map(({ dataTypeID }, index) => ({ name: names[index] as string, read: readerOf(dataTypeID) }));
 }

@@ -1,6 +1,7 @@
 /** Trino's arrays of values as objects by column, each value by its type. */
 import { exactNumber, isObject, type Json, parseJson } from '../../mcp/exact-json.ts';
 import { SourceError } from '../source.ts';
+import { distinctNames } from '../sql/column-names.ts';
 
 type Read = (value: Json) => Json;
 export type ReadRow = (values: Json) => Json;
@@ -8,7 +9,7 @@ export type ReadRow = (values: Json) => Json;
 /** `columns`: as the protocol describes them. A second column of the same name becomes `name_2`. */
 export function rowReader(columns: Json): ReadRow {
   if (!Array.isArray(columns)) throw badAnswer('columns that are no list');
-  const names = distinct(columns.map((column: Json) => text(isObject(column) ? column.name : undefined)));
+  const names = distinctNames(columns.map((column: Json) => text(isObject(column) ? column.name : undefined)));
   const reads = columns.map((column: Json) => reader(isObject(column) ? column.typeSignature : undefined));
   return (values) => {
     if (!Array.isArray(values) || values.length !== names.length)
@@ -72,24 +73,13 @@ function row(fields: readonly (Json | undefined)[]): Read {
     isObject(field) && isObject(field.fieldName) ? field.fieldName.name : undefined,
   );
   const reads = fields.map((field) => reader(isObject(field) ? field.typeSignature : undefined));
-  const keys = names.every((name) => typeof name === 'string') ? distinct(names as string[]) : undefined;
+  const keys = names.every((name) => typeof name === 'string') ? distinctNames(names as string[]) : undefined;
   return (value) => {
     if (!Array.isArray(value)) return value;
     const values = value.map((one: Json, i: number) => read(reads[i], one));
     if (keys === undefined || keys.length !== values.length) return values;
     return Object.fromEntries(keys.map((key, i) => [key, values[i] as Json]));
   };
-}
-
-function distinct(names: readonly string[]): readonly string[] {
-  const taken = new Set(names);
-  const seen = new Set<string>();
-  return names.map((name) => {
-    let own = name;
-    for (let n = 2; seen.has(own); n++) own = taken.has(`${name}_${n}`) ? own : `${name}_${n}`;
-    seen.add(own);
-    return own;
-  });
 }
 
 function text(name: Json | undefined): string {
