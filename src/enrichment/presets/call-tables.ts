@@ -17,6 +17,8 @@ const CATALOGS = ['catalog', 'tablecatalog', 'catalogname', 'tablecat'];
 const SCHEMAS = ['schema', 'tableschema', 'schemaname', 'tableschem'];
 const TABLES = ['table', 'tablename', 'fulltablename', 'tables'];
 const STATEMENTS = new Set(['query', 'sql', 'statement', 'sqlquery']);
+/** The columns of a table that say something of tables: a response may have any number of others, and as many rows. */
+const TELLING = new Set([...CATALOGS, ...SCHEMAS, ...TABLES, ...STATEMENTS, 'name']);
 
 /** By dotted name, in the order they were found. `written`: only these, whatever the call names. */
 export function tablesOfCall(
@@ -43,9 +45,14 @@ class Finder {
   #unread = MAX_STATEMENTS;
 
   visit(value: Json, scope: Scope, depth: number): void {
-    if (depth > MAX_DEPTH || this.#left-- <= 0 || this.tables.size >= MAX_TABLES) return;
+    if (depth > MAX_DEPTH || this.#isDone) return;
+    this.#left--;
     if (Array.isArray(value)) for (const item of value as readonly Json[]) this.visit(item, scope, depth + 1);
     else if (isObject(value)) this.#object(value, scope, depth);
+  }
+
+  get #isDone(): boolean {
+    return this.#left <= 0 || this.tables.size >= MAX_TABLES;
   }
 
   /** A name, an object with one, or a list of such. */
@@ -75,7 +82,10 @@ class Finder {
     if (typeof name === 'string' && SCHEMAS.some((key) => typeof own.get(key) === 'string')) {
       this.#add(partsOf(name), scope);
     }
-    for (const row of table(own)) this.visit(row, scope, depth + 1);
+    for (const row of table(own)) {
+      if (this.#isDone) break;
+      this.visit(row, scope, depth + 1);
+    }
     for (const [key, value] of own) {
       if (typeof value === 'string' && STATEMENTS.has(key)) {
         this.#statement(value, scope);
@@ -95,8 +105,10 @@ class Finder {
   }
 }
 
+const plain = (name: string): string => name.toLowerCase().replace(/[_-]/g, '');
+
 const members = (object: JsonObject): Members =>
-  new Map(Object.entries(object).map(([key, value]) => [key.toLowerCase().replace(/[_-]/g, ''), value]));
+  new Map(Object.entries(object).map(([key, value]) => [plain(key), value]));
 
 /** A catalog of its own has other schemas. */
 function inner(own: Members, outer: Scope): Scope {
@@ -115,18 +127,18 @@ function firstText(own: Members, keys: readonly string[]): string | undefined {
 }
 
 /** `{ columns: ['table_schema', 'table_name'], rows: [['tiny', 'nation']] }` → objects, where columns are about tables. */
-function table(own: Members): JsonObject[] {
+function* table(own: Members): Generator<JsonObject> {
   const rows = own.get('rows') ?? own.get('data');
   const columns = own.get('columns');
-  if (!Array.isArray(rows) || !Array.isArray(columns) || !Array.isArray(rows[0])) return [];
-  const names = (columns as readonly Json[]).map((column) => {
+  if (!Array.isArray(rows) || !Array.isArray(columns) || !Array.isArray(rows[0])) return;
+  const about = new Map<string, number>();
+  for (const [at, column] of (columns as readonly Json[]).entries()) {
     const name = isObject(column) ? column.name : column;
-    return typeof name === 'string' ? name : '';
-  });
-  const keys = names.map((name) => name.toLowerCase().replace(/[_-]/g, ''));
-  if (!keys.some((key) => TABLES.includes(key))) return [];
-  return (rows as readonly Json[]).slice(0, MAX_VALUES).flatMap((row) => {
-    if (!Array.isArray(row)) return [];
-    return [Object.fromEntries(names.map((name, i) => [name, (row as readonly Json[])[i] ?? null]))];
-  });
+    if (typeof name === 'string' && TELLING.has(plain(name))) about.set(plain(name), at);
+  }
+  if (!TABLES.some((key) => about.has(key))) return;
+  for (const row of rows as readonly Json[]) {
+    if (!Array.isArray(row)) continue;
+    yield Object.fromEntries([...about].map(([name, at]) => [name, (row as readonly Json[])[at] ?? null]));
+  }
 }
