@@ -20,6 +20,11 @@ export function assertReadOnly(tokens: readonly Token[], dialect: Dialect): void
     const token = tokens[i] as Token;
     if (isSymbol(token, ';')) throw new LexicalFault(token.start, 'a second statement cannot follow: write one SELECT');
     const next = tokens[i + 1];
+    if (dialect === 'trino' && isPassThrough(tokens, i))
+      throw new LexicalFault(
+        token.start,
+        'this runs a statement in another database, where nothing keeps it from writing: select from its tables instead',
+      );
     if (token.kind !== 'word') continue;
     if (token.text === 'INTO')
       throw new LexicalFault(
@@ -36,6 +41,13 @@ export function assertReadOnly(tokens: readonly Token[], dialect: Dialect): void
       throw new LexicalFault(token.start, changes(token.text));
     if (token.text === 'WITH' && (i === 0 || isSymbol(tokens[i - 1], '('))) assertWith(tokens, i + 1, dialect);
   }
+}
+
+/** `TABLE(pg.system.query(query => '…'))`: what connectors hand on as it is, past Trino's read-only transaction. */
+function isPassThrough(tokens: readonly Token[], i: number): boolean {
+  const { kind, text } = tokens[i] as Token;
+  const isNamed = (kind === 'word' || kind === 'name') && (text === 'QUERY' || text === 'PROCEDURE');
+  return isNamed && isSymbol(tokens[i - 1], '.') && isSymbol(tokens[i + 1], '(');
 }
 
 function isWhereOneCouldBegin(before: Token | undefined): boolean {

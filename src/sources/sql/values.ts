@@ -19,10 +19,13 @@ const BEFORE_OPERAND = new Set(
     ' ',
   ),
 );
+/** Functions whose arguments stand between words, and the words: `extract(year from :d)`, `substring(s from 1 for :n)`. */
+const TAKES_WORDS = new Set('EXTRACT TRIM SUBSTRING OVERLAY POSITION'.split(' '));
+const ARGUMENT_WORDS = new Set('FROM FOR IN PLACING BOTH LEADING TRAILING'.split(' '));
 const SYMBOLS_BEFORE_OPERAND = /^(?:[-+*/%=<>!|~@#&?^,([:]|:=)$/;
 /** Functions whose argument is a statement that the server runs. */
 const RUNS_STATEMENTS: Record<Dialect, RegExp> = {
-  trino: /^(?:QUERY|RAW_QUERY|PROCEDURE)$/,
+  trino: /^RAW_QUERY$/,
   postgres: /^(?:QUERY_TO_XML\w*|TS_STAT|TS_REWRITE|DBLINK\w*|CROSSTAB\w*|CONNECTBY)$/,
 };
 
@@ -35,6 +38,8 @@ interface Frame {
   readonly start: number;
   /** The function that runs what it is given. */
   readonly runs: string | undefined;
+  /** Arguments follow words. */
+  readonly takesWords: boolean;
   isQuery: boolean;
 }
 
@@ -44,7 +49,15 @@ const CLOSING = { '(': ')', '[': ']', '{': '}' } as const;
 export function findPlaceholders(text: string, tokens: readonly Token[], dialect: Dialect): readonly Placeholder[] {
   const found: Placeholder[] = [];
   const frames: Frame[] = [
-    { clause: 'expressions', isList: false, closes: undefined, start: 0, runs: undefined, isQuery: true },
+    {
+      clause: 'expressions',
+      isList: false,
+      closes: undefined,
+      start: 0,
+      runs: undefined,
+      takesWords: false,
+      isQuery: true,
+    },
   ];
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i] as Token;
@@ -135,6 +148,7 @@ function open(outer: Frame, tokens: readonly Token[], i: number, dialect: Dialec
     closes: CLOSING[token.text as '('],
     start: token.start,
     runs: outer.runs ?? (RUNS_STATEMENTS[dialect].test(callee) ? callee.toLowerCase() : undefined),
+    takesWords: token.text === '(' && before?.kind === 'word' && TAKES_WORDS.has(callee),
     isQuery: false,
   };
 }
@@ -196,8 +210,11 @@ function assertOperand(tokens: readonly Token[], i: number, frame: Frame): void 
   const after = tokens[i + 1];
   if (frame.runs !== undefined) refuse(`${frame.runs} runs what it is given, and a statement is never bound`);
   if (isWord(before, 'BY')) refuse('it would be the number of a column; write the column');
-  if (isWord(before, 'IN')) refuse(`write in (:${token.text})`);
-  if (!mayPrecede(tokens, i - 1)) {
+  const isArgument = frame.takesWords && !frame.isQuery && before?.kind === 'word' && ARGUMENT_WORDS.has(before.text);
+  const isFrameBound =
+    before?.kind === 'word' && /^(?:ROWS|RANGE|GROUPS)$/.test(before.text) && isWord(after, 'PRECEDING');
+  if (isWord(before, 'IN') && !isArgument) refuse(`write in (:${token.text})`);
+  if (!isArgument && !isFrameBound && !mayPrecede(tokens, i - 1)) {
     const shown =
       before === undefined
         ? 'at the beginning'
@@ -226,6 +243,7 @@ function mayPrecede(tokens: readonly Token[], i: number): boolean {
   if (before.text === 'FROM') return isDistinctFrom(tokens, i);
   if (before.text === 'FIRST' || before.text === 'NEXT') return isWord(tokens[i - 1], 'FETCH');
   if (before.text === 'OF') return isWord(tokens[i - 1], 'AS');
+  if (before.text === 'TO') return isWord(tokens[i - 1], 'SIMILAR');
   return BEFORE_OPERAND.has(before.text);
 }
 

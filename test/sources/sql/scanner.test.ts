@@ -63,6 +63,22 @@ t.test('values', async (t) => {
   t.match(ended, { text: 'select 1' });
 });
 
+t.test('values as arguments that words lead', async (t) => {
+  for (const text of [
+    'select extract(year from :v)',
+    'select trim(both :v from :w), trim(trailing from :v)',
+    'select substring(:v from :a for :b), substring(x from 1 for :b) from t',
+    'select overlay(x placing :v from :a) from t',
+    'select position(:v in x), position(x in :v) from t',
+    'select sum(x) over (order by y rows :n preceding) from t',
+  ])
+    for (const dialect of BOTH) t.hasStrict(scanStatement(text, dialect), { text }, `${dialect}: ${text}`);
+  t.match(scanStatement('select x similar to :v from t', 'postgres'), { placeholders: [{ name: 'v' }] });
+  refused(t, BOTH, 'select extract(year from (select 1 from :t))', '41', /after FROM/);
+  refused(t, BOTH, 'select sum(x) over (order by y rows :n) from t', '37', /after ROWS/);
+  refused(t, BOTH, 'select x from t where a in (1) and b in :v', '41', /write in/);
+});
+
 t.test('values that would be something else', async (t) => {
   refused(t, BOTH, 'select x:name', '9', /space before and after :name/);
   refused(t, BOTH, 'select e:name', '9', /space/);
@@ -101,8 +117,8 @@ t.test('values that would be something else', async (t) => {
   refused(t, ['postgres'], 'select a:: :t', '12', /after ::/);
   refused(t, BOTH, 'select x in :ids', '13', /write in \(:ids\)/);
   refused(t, BOTH, 'table :t', '7', /after TABLE/);
-  refused(t, ['trino'], "select * from table(pg.system.query(query => 'select ' || :s))", '59', /query runs/);
-  refused(t, ['trino'], 'select * from table(pg.system."query"(query => :s))', '48', /query runs/);
+  refused(t, ['trino'], "select * from table(es.system.raw_query(query => 'x' || :s))", '57', /query runs/);
+  refused(t, ['trino'], 'select * from table(es.system."raw_query"(query => :s))', '52', /query runs/);
   refused(t, ['postgres'], "select query_to_xml(:s, true, true, '')", '21', /query_to_xml runs/);
   refused(t, ['postgres'], 'select $1', '8', /write :name/);
   refused(t, ['trino'], 'select ?', '8', /write :name/);
@@ -158,4 +174,22 @@ t.test('text that does not end or is none', async (t) => {
   refused(t, BOTH, 'select 1)', '9', /nothing is open/);
   refused(t, ['postgres'], 'select U&"a"', '8', /hide/);
   refused(t, BOTH, `select '${'x'.repeat(65_536)}'`, '1', /64 KiB/);
+});
+
+t.test('what hands a statement on to another database is refused, whatever it says', async (t) => {
+  refused(
+    t,
+    ['trino'],
+    "select * from table(pg.system.query(query => 'insert into t values (1) returning x'))",
+    '31',
+    /another database/,
+  );
+  refused(t, ['trino'], `select * from table(pg.system."Query" (query => 'x'))`, '31', /another database/);
+  refused(t, ['trino'], "select * from table(ms.system.procedure(query => 'exec x'))", '31', /another database/);
+  for (const text of [
+    'select query, t.query from t',
+    'select query from (values 1) as query (x)',
+    'select t.query in (1) from t',
+  ])
+    t.match(scanStatement(text, 'trino'), { text });
 });
