@@ -22,8 +22,23 @@ export interface RequestLine {
   readonly query: readonly Piece[];
 }
 
-/** `.` and `..`, also where a server sees them only after decoding, or before a `;`. */
-export const hasDotSegment = (decoded: string): boolean => /(?:^|[/\\])\.{1,2}(?:[;/\\]|$)/.test(decoded);
+const DOT_SEGMENT = /(?:^|[/\\])\.{1,2}(?:[;/\\]|$)/;
+/** What a value is decoded by servers in a row, too often. */
+const MAX_DECODINGS = 3;
+
+/**
+ * Dots, also where a server sees them only after decoding, once more than it should, or in what it takes for plain dots:
+ * `%252e%252e`, `．．`, `‥`.
+ */
+export function hasDotSegment(decoded: string): boolean {
+  let text = decoded;
+  for (let decodings = 0; ; decodings++) {
+    if (DOT_SEGMENT.test(text) || DOT_SEGMENT.test(text.normalize('NFKC'))) return true;
+    const again = text.replace(/%(?:2e|2f|5c|25|3b)/gi, decodeURIComponent);
+    if (again === text || decodings === MAX_DECODINGS) return false;
+    text = again;
+  }
+}
 
 /** Throws nothing: what is wrong is told with its column. */
 export function readRequestLine(text: string): RequestLine | { readonly fault: TemplateFault } {

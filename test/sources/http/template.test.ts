@@ -127,6 +127,12 @@ t.test('values that must not stand where they are bound', async (t) => {
   t.doesNotThrow(path('...'));
   t.doesNotThrow(path('a..b'));
   t.throws(() => render({ request: 'GET /a/:x.' }, { x: '.' }), ValueError, 'two halves that climb together');
+  for (const x of ['%2e%2e', '..%2fadmin', '%252e%252e%252fadmin', '．．', '‥', '．．／admin', 'a\\..\\b', '%2e.;x']) {
+    t.throws(() => render({ request: 'GET /a/:x' }, { x }), ValueError, x);
+  }
+  for (const x of ['a..b', '...', '50%', '%2', '100%25', '…', 'a.b.c', `%${'25'.repeat(100_000)}`.slice(0, 60_000)]) {
+    t.doesNotThrow(() => render({ request: 'GET /a/:x' }, { x }), x.slice(0, 20));
+  }
   const list = (value: Bound) => () => render({ request: 'GET /a?ids=:ids' }, { ids: value });
   for (const value of [[], [null], [['a']], [{}]] as Bound[]) t.throws(list(value), ValueError, JSON.stringify(value));
   const body = (value: Bound) => () => render({ request: 'POST /a', body: { id: ':id' } }, { id: value });
