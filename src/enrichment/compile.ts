@@ -3,6 +3,7 @@ import type { Bindings, Match, RuleConfig, SourceType } from '../config/document
 import type { Json } from '../mcp/exact-json.ts';
 import { compileRequest } from '../sources/request.ts';
 import type { Template, TemplateFault } from '../sources/source.ts';
+import { isItemPath } from './item-path.ts';
 import { compilePath } from './paths.ts';
 import { PRESETS } from './presets/preset.ts';
 import type { CompiledRule, Condition, Path, Request } from './rule.ts';
@@ -22,7 +23,6 @@ export type SourceTypes = ReadonlyMap<string, SourceType>;
 
 /** Roots of paths. `item`: one element of what `forEach` finds. */
 const ROOTS = ['args', 'response', 'principal', 'tool'];
-const ITEM = /^\$\s*(\.\s*item\b|\[\s*['"]item['"]\s*\])/;
 
 /** Everything why a rule cannot be saved. Paths are relative to the rule. */
 export function checkRule(config: RuleConfig, sources: SourceTypes): readonly TemplateFault[] {
@@ -149,7 +149,7 @@ function checkNames({ forEach, source }: RuleConfig, { names }: Template, faults
 }
 
 const itemNames = (bind: Bindings): string[] =>
-  Object.entries(bind).flatMap(([name, value]) => (isPath(value) && ITEM.test(value) ? [name] : []));
+  Object.entries(bind).flatMap(([name, value]) => (isPath(value) && isItemPath(value) ? [name] : []));
 
 /** Pairs of column and binding by which rows find their elements. */
 function matchOf({ forEach, source }: RuleConfig): CompiledRule['match'] {

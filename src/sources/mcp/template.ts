@@ -1,4 +1,5 @@
 /** What a rule asks of a tool: each binding is the argument of its name. */
+import { isItemPath } from '../../enrichment/item-path.ts';
 import { compilePath } from '../../enrichment/paths.ts';
 import type { Path } from '../../enrichment/rule.ts';
 import { type Json, type JsonObject, jsonText, parseJson } from '../../mcp/exact-json.ts';
@@ -14,9 +15,6 @@ export interface ToolRequest extends Rendered {
 /** In characters. */
 const MAX_SHOWN = 8192;
 
-/** As in bindings of a rule with `forEach`: a value for each element, so the tool is given a list. */
-const OF_ELEMENT = /^\$\s*(\.\s*item\b|\[\s*['"]item['"]\s*\])/;
-
 export function compileTool(source: {
   readonly tool: string;
   readonly rows?: string;
@@ -26,7 +24,8 @@ export function compileTool(source: {
   if (rows !== undefined && 'fault' in rows) return { faults: [{ path: 'source.rows', message: rows.fault }] };
   const names = new Map(
     Object.entries(source.bind).map(([name, value]) => {
-      const isList = typeof value === 'string' && OF_ELEMENT.test(value);
+      // A tool is given a list, with a value for each element.
+      const isList = typeof value === 'string' && isItemPath(value);
       return [name, isList ? 'list' : 'one'] as const;
     }),
   );
