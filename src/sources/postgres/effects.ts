@@ -16,7 +16,7 @@ const ACTS = new RegExp(
     'pg_(?:terminate|cancel)_backend|pg_reload_conf|pg_rotate_logfile\\w*|pg_promote|pg_switch_(?:wal|xlog)|pg_log_\\w+',
     'pg_create_\\w+|pg_copy_\\w+|pg_drop_\\w+|pg_(?:start_|stop_)?backup(?:_start|_stop)?|pg_sync_\\w+|pg_wal_replay_\\w+',
     'pg_logical_\\w+|pg_replication_\\w+|pg_import_\\w+|pg_nextoid|binary_upgrade_\\w+|pg_extension_config_dump',
-    'pg_stop_making_pinned_objects|brin_(?:de)?summarize_\\w+|gin_clean_pending_list|heap_force_\\w+|pg_truncate_\\w+',
+    'pg_stop_making_pinned_objects|pg_buffercache_(?:evict|mark_dirty)\\w*|autoprewarm_\\w+|brin_(?:de)?summarize_\\w+|gin_clean_pending_list|heap_force_\\w+|pg_truncate_\\w+',
     // Statistics.
     'pg_stat_reset\\w*|pg_stat_statements_reset|pg_stat_force_\\w+|pg_(?:clear|restore)_\\w+_stats',
     // Statements in strings, here or elsewhere.
@@ -29,10 +29,6 @@ export function findEffect(text: string): SqlFault | undefined {
   const tokens = tokenize(text, 'postgres');
   for (const [index, token] of tokens.entries()) {
     if (token.kind !== 'word' && token.kind !== 'name') continue;
-    const [first, second] = [tokens[index - 2], tokens[index - 1]];
-    if (token.kind === 'name' && first?.text === 'U' && second?.text === '&' && second.end === token.start) {
-      return faultAt(text, first.start, 'a name is written in its own letters here: "name", not U&"name"');
-    }
     const next = tokens[index + 1];
     if (next?.kind !== 'symbol' || next.text !== '(') continue;
     const written = text.slice(token.start, token.end);
