@@ -20,6 +20,14 @@ import type { World } from './world.ts';
 
 /** Below Envoy's message_timeout of 15 s: our own refusal is better than Envoy's. */
 const STEP_DEADLINE_MS = 12_000;
+/** Bytes of body that may wait behind something slow; what else an upstream sends stays with Envoy until then. */
+const MAX_WAITING_BYTES = 1 << 20;
+
+/** Where messages come from: held, no more come than are on their way. */
+export interface Flow {
+  hold(): void;
+  release(): void;
+}
 
 export class Conversation {
   private readonly world: World;
@@ -35,14 +43,18 @@ export class Conversation {
   private isDuplex = false;
   private span: ExchangeSpan | undefined;
   private busy: Promise<void> | undefined;
+  private waitingBytes = 0;
+  private isHeld = false;
+  private readonly flow: Flow;
   private readonly abort: () => void;
   private cancelled = false;
   /** Takes the call off the list of those that can be cancelled. */
   private landed: (() => void) | undefined;
 
   /** `abort`: ends the exchange with an error, and with it the request at the upstream. */
-  constructor(world: World, write: Write, abort: () => void) {
+  constructor(world: World, write: Write, abort: () => void, flow: Flow) {
     this.abort = abort;
+    this.flow = flow;
     this.world = world;
     this.write = write;
   }
@@ -50,7 +62,12 @@ export class Conversation {
   /** Messages are handled strictly one after the other, whatever waits in between. */
   onMessage(message: ProcessingRequest): void {
     if (this.busy !== undefined) {
-      this.busy = this.busy.then(() => this.handle(message));
+      const bytes = message.response_body?.body.length ?? 0;
+      this.wait(bytes);
+      this.busy = this.busy.then(() => {
+        this.wait(-bytes);
+        return this.handle(message);
+      });
       return;
     }
     const pending = this.handle(message);
@@ -59,6 +76,15 @@ export class Conversation {
       if (this.busy === done) this.busy = undefined;
     });
     this.busy = done;
+  }
+
+  private wait(bytes: number): void {
+    this.waitingBytes += bytes;
+    const isFull = this.waitingBytes > MAX_WAITING_BYTES;
+    if (isFull === this.isHeld) return;
+    this.isHeld = isFull;
+    if (isFull) this.flow.hold();
+    else this.flow.release();
   }
 
   /** Envoy has closed the stream: the response is complete, or the client went away. */
@@ -89,6 +115,7 @@ export class Conversation {
     if (session === undefined || envelope?.kind !== 'request' || call.via === 'relay') return;
     this.landed = this.world.inFlight.add(session.id, idText(envelope), (reason) => {
       this.cancelled = true;
+      this.response?.hurry();
       const upstream = exchange.upstream ?? call;
       if (upstream.session !== undefined) cancelUpstream(exchange, upstream, this.world, reason);
       // Without a session an upstream takes the end of the request for it; the one leaves its client an answer.
@@ -248,7 +275,8 @@ export class Conversation {
   }
 
   private responseSide(): ResponseSide {
-    this.response ??= new ResponseSide(
+    if (this.response !== undefined) return this.response;
+    this.response = new ResponseSide(
       this.exchange,
       this.world,
       {
@@ -260,6 +288,7 @@ export class Conversation {
       },
       this.isDuplex,
     );
+    if (this.cancelled) this.response.hurry();
     return this.response;
   }
 

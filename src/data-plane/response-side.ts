@@ -2,14 +2,14 @@
 
 import type { Answer, Exchange } from '../exchange/exchange.ts';
 import { type Judgement, readJudgement } from '../exchange/judgement.ts';
-import { type Problem, problems } from '../exchange/problem.ts';
+import { problems } from '../exchange/problem.ts';
 import { EventTooLarge } from '../mcp/events.ts';
-import { repeatCall, speaksOfSession } from '../routing/repeat.ts';
 import { JUDGEMENT_HEADER, LOCAL_REPLY_HEADER } from '../snapshot/revision.ts';
 import type { Ending, Mouth } from './ending.ts';
 import { type Enriching, enrichmentOf } from './enriching.ts';
 import { EventPassage } from './event-passage.ts';
 import { type HeaderMap, isEventStream } from './headers.ts';
+import { LostCall } from './lost-call.ts';
 import * as reply from './reply.ts';
 import { Restoration, type Restored } from './restoration.ts';
 import { upstreamProblem } from './upstream-problem.ts';
@@ -34,7 +34,6 @@ type Mode = 'none' | 'whole' | 'held' | 'events' | 'passing' | 'over';
 
 export class ResponseSide {
   private readonly exchange: Exchange | undefined;
-  private readonly world: World;
   private readonly mouth: Mouth;
   /** Body pieces come without waiting for our reply to the headers, and go nowhere unless we send them on. */
   private readonly isDuplex: boolean;
@@ -42,8 +41,7 @@ export class ResponseSide {
   private status = 0;
   /** Response headers that are not answered yet: the body may still change them. */
   private waiting: HeaderMap | undefined;
-  /** The answer may be about the session instead of the call. */
-  private maybeLost = false;
+  private readonly lost: LostCall;
   private edgeBytes: number | undefined;
   private held: Buffer[] = [];
   private heldBytes = 0;
@@ -51,18 +49,24 @@ export class ResponseSide {
   private events: EventPassage | undefined;
   private readonly restoration: Restoration | undefined;
   private readonly enriching: Enriching | undefined;
-  private repeating: AbortController | undefined;
   /** How the relay judged what it answers. */
   private judgement: Judgement | undefined;
   private lingering: NodeJS.Timeout | undefined;
 
   constructor(exchange: Exchange | undefined, world: World, mouth: Mouth, isDuplex: boolean) {
     this.exchange = exchange;
-    this.world = world;
     this.mouth = mouth;
     this.isDuplex = isDuplex;
     this.restoration = exchange === undefined ? undefined : new Restoration(exchange, world);
     this.enriching = exchange === undefined ? undefined : enrichmentOf(exchange, world, mouth.ran);
+    this.lost = new LostCall(world, mouth, isDuplex, {
+      finish: (body, status, then) => {
+        const restored = this.restored(body, status);
+        this.bytesOut = restored.bytes.length;
+        return this.enriched(restored, then);
+      },
+      ending: () => this.ending(),
+    });
   }
 
   /** The answer comes from a processor's HTTP service: nothing to look at. */
@@ -72,9 +76,14 @@ export class ResponseSide {
 
   /** The client is gone: what is still being done for it stops. */
   abandon(): void {
-    this.repeating?.abort();
-    this.enriching?.abandon();
+    this.lost.abandon();
+    this.hurry();
     clearTimeout(this.lingering);
+  }
+
+  /** Nobody wants to know what rules would still find out. */
+  hurry(): void {
+    this.enriching?.abandon();
   }
 
   onHeaders(headers: HeaderMap, isLast: boolean): Promise<void> | undefined {
@@ -99,21 +108,18 @@ export class ResponseSide {
       this.mouth.answer(ACCEPTED, { verdict: 'allowed', upstreamStatus: this.status });
       return undefined;
     }
-    // 404 says that the session is gone, before anything ran. Many servers say 400: then the body tells which it is.
-    if (local === undefined && call.session !== undefined && this.status === 404 && isRequest) {
-      this.mode = 'over';
-      return this.repeat(
-        (bytes, status, ending) =>
-          this.mouth.answer(
-            { kind: 'answer', status, headers: [['content-type', 'application/json']], body: [bytes] },
-            ending,
-          ),
-        (problem, upstreamStatus) => this.mouth.refuse(problem, { upstreamStatus }),
-      );
-    }
     const isEmpty = isLast || headers.get('content-length') === '0';
-    this.maybeLost = local === undefined && call.session !== undefined && this.status === 400 && !isEmpty && isRequest;
-    const problem = this.maybeLost ? undefined : upstreamProblem(connection, this.status, headers, local, !isEmpty);
+    if (isRequest && local === undefined && call.session !== undefined) {
+      // 404 says that the session is gone, before anything ran.
+      if (this.status === 404) {
+        this.mode = 'over';
+        return this.lost.repeatAtOnce(exchange);
+      }
+      this.lost.expect(this.status, isEmpty);
+    }
+    const problem = this.lost.isExpected
+      ? undefined
+      : upstreamProblem(connection, this.status, headers, local, !isEmpty);
     if (problem === undefined) this.begin(headers);
     else {
       this.mode = 'over';
@@ -210,8 +216,10 @@ export class ResponseSide {
   }
 
   private onWhole(body: Buffer): Promise<void> | undefined {
-    if (this.isLostSession(body)) {
-      return this.repeatInstead((bytes, status) => this.mouth.write(reply.replaceBody(bytes, status), true));
+    if (this.lost.isMeant(body)) {
+      return this.lost.repeatInstead(this.exchange, (bytes, status) =>
+        this.mouth.write(reply.replaceBody(bytes, status), true),
+      );
     }
     return this.enriched(this.restored(body), ({ bytes, status }) => {
       const same = bytes === body && status === undefined;
@@ -244,8 +252,8 @@ export class ResponseSide {
     if (isLast) {
       const whole = this.held.length === 1 ? body : Buffer.concat(this.held);
       this.held = [];
-      if (!this.isLostSession(whole)) return this.releaseHeld(whole, true);
-      return this.repeatInstead((bytes, status) => {
+      if (!this.lost.isMeant(whole)) return this.releaseHeld(whole, true);
+      return this.lost.repeatInstead(this.exchange, (bytes, status) => {
         this.releaseHeaders(status);
         this.mouth.write(reply.streamPiece(bytes, true), true);
       });
@@ -361,58 +369,6 @@ export class ResponseSide {
       this.mouth.record({ ...this.ending(), verdict: 'failed', reason, isError: true });
     }
   }
-
-  /** A 400 that speaks of the session: the call did not run. Any other 400 is about the call, and is its answer. */
-  private isLostSession(body: Buffer): boolean {
-    return this.maybeLost && speaksOfSession(body);
-  }
-
-  /** What the body phase makes of a repeated call: `send` writes the body in the lost one's place. */
-  private repeatInstead(send: (bytes: Buffer, status: number) => void): Promise<void> {
-    return this.repeat(
-      (bytes, status, ending) => {
-        send(bytes, status);
-        this.mouth.record(ending);
-      },
-      (problem) => {
-        if (this.exchange !== undefined) this.exchange.problem = problem;
-        const [body = EMPTY] = reply.problemAnswer(this.exchange, problem).body;
-        send(body, 200);
-        this.mouth.record({ ...this.ending(), verdict: 'failed', reason: problem.reason, isError: true });
-      },
-    );
-  }
-
-  /** The upstream session was lost: the call cannot have had an effect, so it is made again on a new one. */
-  private async repeat(
-    say: (bytes: Buffer, status: number, ending: Ending) => void,
-    refuse: (problem: Problem, upstreamStatus: number) => void,
-  ): Promise<void> {
-    const { exchange } = this;
-    if (exchange?.upstream === undefined || exchange.connection === undefined) throw new Error('nothing to repeat');
-    const { connection, upstream } = exchange;
-    // Envoy's message timer is shorter than the call may take; in a duplex conversation there is none.
-    if (!this.isDuplex) this.mouth.write(reply.extendTimeout(connection.timeoutMs + 5000), false);
-    this.repeating = new AbortController();
-    const { signal } = this.repeating;
-    const answer = await repeatCall(exchange, connection, upstream, this.status, this.world, signal);
-    if (signal.aborted) return;
-    if ('problem' in answer) {
-      refuse(answer.problem, answer.status);
-      return;
-    }
-    const restored = this.restored(answer.body, answer.status);
-    this.bytesOut = restored.bytes.length;
-    await this.enriched(restored, ({ bytes, status = 200 }) =>
-      say(bytes, status, {
-        ...this.ending(),
-        verdict: 'allowed',
-        reason: REPEATED,
-        upstreamStatus: answer.status,
-      }),
-    );
-  }
 }
 
-const REPEATED = 'repeated on a new upstream session';
 const ACCEPTED: Answer = { kind: 'answer', status: 202, headers: [], body: [] };

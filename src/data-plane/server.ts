@@ -1,7 +1,7 @@
 /** The ext_proc gRPC service: each stream that Envoy opens becomes one conversation. */
 import * as grpc from '@grpc/grpc-js';
 import { extProcService, type ProcessingRequest, type ProcessingResponse } from '../wire.ts';
-import { Conversation } from './conversation.ts';
+import { Conversation, type Flow } from './conversation.ts';
 import type { Write } from './ending.ts';
 import type { World } from './world.ts';
 
@@ -66,17 +66,22 @@ function serve(stream: Stream, world: World, streams: Set<Stream>): void {
     if (!ended) stream.emit('error', { code: grpc.status.CANCELLED, details: 'the client took its request back' });
     ended = true;
   };
+  const flow = flowOf(stream);
   const write: Write = (message, isLast) => {
     if (ended || stream.destroyed || stream.cancelled) return;
     // Envoy reads slower than we write (its client does): take no more until it has caught up.
-    if (!stream.write(message)) {
-      stream.pause();
-      stream.once('drain', () => stream.resume());
+    if (!stream.write(message) && !flow.isDraining) {
+      flow.isDraining = true;
+      flow.hold();
+      stream.once('drain', () => {
+        flow.isDraining = false;
+        flow.release();
+      });
     }
     // Nothing more is owed, so nothing can slip by: the trailers leave together with the last reply.
     if (isLast) end();
   };
-  const conversation = new Conversation(world, write, abort);
+  const conversation = new Conversation(world, write, abort, flow);
   let over = false;
   const finish = (): void => {
     if (over) return;
@@ -93,4 +98,18 @@ function serve(stream: Stream, world: World, streams: Set<Stream>): void {
   stream.on('cancelled', finish);
   stream.on('error', finish);
   stream.on('close', finish);
+}
+
+/** Read again when nobody holds it any more. */
+function flowOf(stream: Stream): Flow & { isDraining: boolean } {
+  let holds = 0;
+  return {
+    isDraining: false,
+    hold() {
+      if (holds++ === 0) stream.pause();
+    },
+    release() {
+      if (--holds === 0) stream.resume();
+    },
+  };
 }

@@ -144,8 +144,9 @@ class Run {
 
   private outcomeOfError(rule: CompiledRule, error: unknown, facts: Partial<Told>): Told {
     if (error instanceof ValueError) return { ...facts, outcome: 'skipped', reason: error.message };
-    if (!(error instanceof SourceError)) throw error;
+    // What was asked ends with the reason for which the caller left, whatever that is.
     if (this.signal.aborted) return { ...facts, outcome: 'skipped', reason: GONE };
+    if (!(error instanceof SourceError)) throw error;
     if (error.kind === 'not sent') return { ...facts, outcome: 'skipped', reason: error.message };
     // Values that a caller chose must not switch a rule off, nor an outage that the circuit breaker sees to.
     const counts = error.kind !== 'bad value' && error.kind !== 'not asked' && error.kind !== 'busy';
@@ -176,7 +177,7 @@ class Run {
   }
 }
 
-const GONE = 'the client went away';
+const GONE = 'nobody waits for it any more';
 
 type Told = Omit<RuleOutcome, 'rule' | 'version' | 'ms'>;
 

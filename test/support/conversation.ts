@@ -282,6 +282,7 @@ async function play(
       wake();
     },
     () => {},
+    { hold: () => {}, release: () => {} },
   );
   const reply = async (): Promise<ProcessingResponse> => {
     if (replies.length === 0)
