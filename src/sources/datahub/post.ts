@@ -31,6 +31,11 @@ export function createPost(url: URL, token: string | undefined): Post {
           { method: 'POST', agent, headers: { ...headers, 'content-length': body.length }, signal },
           (answer) => read(answer, maxBytes).then(resolve, fail),
         );
+        // Node says nothing of an answer 101 that nobody listens for, nor of a signal that aborts after it.
+        sending.once('upgrade', (_, socket) => {
+          socket.destroy();
+          fail(new SourceError('bad answer', 'DataHub answered with a change of protocol (101)'));
+        });
         sending.on('error', fail);
         sending.end(body);
       }),

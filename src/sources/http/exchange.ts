@@ -40,6 +40,11 @@ export function openOrigin(url: URL, maxConcurrent: number): Origin {
       const { method, path, signal, body } = exchange;
       const request = (isSecure ? https : http).request({ ...target, method, path, headers: exchange.headers, signal });
       request.once('response', resolve);
+      // Node says nothing of an answer 101 that nobody listens for, nor of a signal that aborts after it.
+      request.once('upgrade', (_, socket) => {
+        socket.destroy();
+        reject(new SourceError('bad answer', 'it answered with a change of protocol (101)'));
+      });
       // Stays for what goes wrong later: that is told by the body.
       request.on('error', (error) => reject(Object.assign(error, { isStale: request.reusedSocket })));
       request.end(body);

@@ -57,6 +57,11 @@ export function openCoordinator({ url, headers, tls }: CoordinatorOptions): Coor
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
       const options = { ...target, method, path: prefix + path, headers: { ...headers, ...own, ...length }, signal };
       const request = (isSecure ? https : http).request(options, resolve);
+      // Node says nothing of an answer 101 that nobody listens for, nor of a signal that aborts after it.
+      request.once('upgrade', (_, socket) => {
+        socket.destroy();
+        reject(new SourceError('bad answer', "what answers at Trino's URL changes the protocol (101)"));
+      });
       request.on('error', (error) => reject(Object.assign(error, { wasKept: request.reusedSocket })));
       request.end(body);
     });
