@@ -127,7 +127,9 @@ class Run {
         if (asking.isDryRun) shown.query = query;
       });
     } catch (error) {
-      return this.outcomeOfError(rule, error, { source, ...shown });
+      // Other rules took the time that this one may have.
+      const isCutShort = timeoutMs < rule.config.timeoutMs;
+      return this.outcomeOfError(rule, error, isCutShort, { source, ...shown });
     }
     if (answer instanceof Unbound) return { outcome: 'skipped', source, reason: answer.reason };
     const { isCached, isTruncated, rowCount } = answer;
@@ -142,15 +144,16 @@ class Run {
     return { ...facts, ...added };
   }
 
-  private outcomeOfError(rule: CompiledRule, error: unknown, facts: Partial<Told>): Told {
+  private outcomeOfError(rule: CompiledRule, error: unknown, isCutShort: boolean, facts: Partial<Told>): Told {
     if (error instanceof ValueError) return { ...facts, outcome: 'skipped', reason: error.message };
     // What was asked ends with the reason for which the caller left, whatever that is.
     if (this.signal.aborted) return { ...facts, outcome: 'skipped', reason: GONE };
     if (!(error instanceof SourceError)) throw error;
     if (error.kind === 'not sent') return { ...facts, outcome: 'skipped', reason: error.message };
-    // Values that a caller chose must not switch a rule off, nor an outage that the circuit breaker sees to.
+    // Values that a caller chose must not switch a rule off, nor an outage that the circuit breaker sees to, nor other rules.
+    const isAnothers = isCutShort && error.kind === 'timeout';
     const counts = error.kind !== 'bad value' && error.kind !== 'not asked' && error.kind !== 'busy';
-    if (counts) this.asking.budgets?.failed(rule, error.message);
+    if (counts && !isAnothers) this.asking.budgets?.failed(rule, error.message);
     return this.failed(rule, facts, error.message);
   }
 

@@ -321,6 +321,31 @@ t.test('a question whose asker leaves ends without a fault, and the result with 
   ]);
 });
 
+t.test('a rule that others left too little time has not failed by itself', async (t) => {
+  const message = parseResponse(Buffer.from(`{"jsonrpc":"2.0","id":1,"result":${structured('{"id":7}')}}`));
+  if (message?.outcome === undefined) throw new Error('no result');
+  const failed: string[] = [];
+  const budgets = { isOff: () => false, failed: ({ name }: CompiledRule) => void failed.push(name) };
+  const { asking } = answering(() => []);
+  const sources: Asking['sources'] = {
+    ...asking.sources,
+    ask: (_source, _rendered, { signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+  };
+  const rules = [rule('hangs', { timeoutMs: 4900 }), rule('next'), rule('last')];
+  const what = { bytes: message.bytes, result: message.outcome, rules, args: {}, principal: {}, tool: {} };
+  const { outcomes } = await enrich(
+    { ...what, sessionId: undefined },
+    { ...asking, sources, budgets },
+    new AbortController().signal,
+  );
+  t.same(
+    outcomes.map(({ outcome }) => outcome),
+    ['failed', 'failed', 'failed'],
+  );
+  t.same(failed, ['hangs']);
+});
+
 t.test('rules that only think let others in between, and stop when their time is up', async (t) => {
   const items = Array.from({ length: 20_000 }, (_, i) => `{"n":${i}}`).join(',');
   const message = parseResponse(Buffer.from(`{"jsonrpc":"2.0","id":1,"result":${structured(`{"items":[${items}]}`)}}`));
