@@ -30,6 +30,8 @@ export class OpenSource {
   cached = 0;
   private failed = 0;
   private lastError: string | undefined;
+  /** Why it is not asked. What else was said to one caller, about one's values, is not for the next. */
+  private lastIllness: string | undefined;
   private underWay = 0;
   private client: SourceClient | undefined;
   private readonly definition: SourceDefinition;
@@ -111,8 +113,10 @@ export class OpenSource {
     within(asked.signal, answer).then(
       () => this.breaker.end(pass, 'well'),
       (error) => {
+        const health = healthBy(error);
         if (error instanceof SourceError) this.lastError = error.message;
-        this.breaker.end(pass, healthBy(error));
+        if (health === 'ill') this.lastIllness = (error as SourceError).message;
+        this.breaker.end(pass, health);
       },
     );
     return await answer;
@@ -143,7 +147,7 @@ export class OpenSource {
     const again = forMs === 0 ? 'one request is finding out whether it is well again' : `until ${time(forMs)}`;
     return new SourceError(
       'not asked',
-      `the source ${this.definition.name} is not asked after failing repeatedly: ${again}. The last failure: ${this.lastError ?? 'unknown'}`,
+      `the source ${this.definition.name} is not asked after failing repeatedly: ${again}. The last failure: ${this.lastIllness ?? 'unknown'}`,
     );
   }
 }

@@ -135,6 +135,18 @@ t.test('a source that fails in a row is left alone, then asked by one', async (t
   t.match(stage.sources.health(), [{ state: 'ok' }]);
 });
 
+t.test('what was said to one caller about its values is not told to the next', async (t) => {
+  const stage = new Stage();
+  const answers = ['a', 'b', 'c'].map((shown) => stage.ask(shown).catch((error) => error));
+  (await stage.question(0)).fail(down());
+  (await stage.question(1)).fail(down());
+  (await stage.question(2)).fail(new SourceError('bad value', "'ada@example.com' is no number"));
+  await Promise.all(answers);
+  const error = await stage.ask('d').catch((failure) => failure);
+  t.match(error, { kind: 'not asked', message: /The last failure: connection refused$/ });
+  t.match(stage.sources.health(), [{ lastError: /ada@example.com/ }], 'but to operators');
+});
+
 t.test('who waits when it opens is told at once', async (t) => {
   const stage = new Stage();
   const answers = ['a', 'b', 'c', 'd'].map((shown) => stage.ask(shown).catch((error) => error));
