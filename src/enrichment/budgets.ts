@@ -61,6 +61,7 @@ export function createBudgets(options: BudgetsOptions): KnownBudgets {
   const unstored = new Map<string, { readonly trip: Trip; readonly reason: string }>();
   let reading: Promise<void> | undefined;
   let again = false;
+  let isAway = false;
 
   async function read(): Promise<void> {
     do {
@@ -71,11 +72,15 @@ export function createBudgets(options: BudgetsOptions): KnownBudgets {
           unstored.delete(key);
         }
         const known = await store.trips();
+        isAway = false;
         // What was tripped while it was read is not in what was read.
         if (again) continue;
         replace(new Map(known.map((trip) => [keyOf(trip.ruleId, trip.version), trip])));
       } catch (error) {
-        log.warn({ error: (error as Error).message }, 'which rules are switched off could not be read or stored');
+        // Tried again every few seconds, and said once.
+        if (!isAway)
+          log.warn({ error: (error as Error).message }, 'which rules are switched off could not be read or stored');
+        isAway = true;
         return;
       }
     } while (again);

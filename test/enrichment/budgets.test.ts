@@ -83,6 +83,19 @@ t.test('the alert says which rule, why, and how it comes back; the metric shows 
   await budgets.close();
 });
 
+t.test('that Postgres is away is said once, however often it is tried', async (t) => {
+  const store = new Store();
+  const said: unknown[] = [];
+  const log = { ...silent, warn: (line: unknown) => void said.push(line) } as never;
+  const budgets = createBudgets({ store, log, pollMs: POLL_NEVER });
+  t.teardown(() => budgets.close());
+  for (const isAway of [true, true, false, true, true]) {
+    store.isAway = isAway;
+    await budgets.refresh();
+  }
+  t.equal(said.length, 2);
+});
+
 t.test('Postgres away: it is off here at once, and everywhere once Postgres is back', async (t) => {
   const store = new Store();
   const budgets = createBudgets({ store, log: silent, pollMs: POLL_NEVER });
