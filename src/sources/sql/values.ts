@@ -20,8 +20,8 @@ const BEFORE_OPERAND = new Set(
   ),
 );
 /** Functions whose arguments stand between words, and the words: `extract(year from :d)`, `substring(s from 1 for :n)`. */
-const TAKES_WORDS = new Set('EXTRACT TRIM SUBSTRING OVERLAY POSITION'.split(' '));
-const ARGUMENT_WORDS = new Set('FROM FOR IN PLACING BOTH LEADING TRAILING'.split(' '));
+const TAKES_WORDS = new Set('EXTRACT TRIM SUBSTRING OVERLAY POSITION JSON_OBJECT'.split(' '));
+const ARGUMENT_WORDS = new Set('FROM FOR IN PLACING BOTH LEADING TRAILING VALUE'.split(' '));
 const SYMBOLS_BEFORE_OPERAND = /^(?:[-+*/%=<>!|~@#&?^,([:]|:=)$/;
 /** Functions whose argument is a statement that the server runs. */
 const RUNS_STATEMENTS: Record<Dialect, RegExp> = {

@@ -70,6 +70,7 @@ t.test('values as arguments that words lead', async (t) => {
     'select substring(:v from :a for :b), substring(x from 1 for :b) from t',
     'select overlay(x placing :v from :a) from t',
     'select position(:v in x), position(x in :v) from t',
+    "select json_object(key 'a' value :v)",
     'select sum(x) over (order by y rows :n preceding) from t',
   ])
     for (const dialect of BOTH) t.hasStrict(scanStatement(text, dialect), { text }, `${dialect}: ${text}`);
