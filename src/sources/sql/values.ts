@@ -14,11 +14,8 @@ export interface Placeholder extends Span {
 }
 
 /** Words that an operand can follow. */
-const BEFORE_OPERAND = new Set(
-  'SELECT DISTINCT ALL WHERE AND OR NOT ON HAVING WHEN THEN ELSE CASE BETWEEN SYMMETRIC ASYMMETRIC LIKE ILIKE ESCAPE LIMIT OFFSET VALUES ZONE'.split(
-    ' ',
-  ),
-);
+const BEFORE_OPERAND =
+  /^(?:SELECT|DISTINCT|ALL|WHERE|AND|OR|NOT|ON|HAVING|WHEN|THEN|ELSE|CASE|BETWEEN|SYMMETRIC|ASYMMETRIC|LIKE|ILIKE|ESCAPE|LIMIT|OFFSET|VALUES|ZONE)$/;
 /** Functions whose arguments stand between words, and the words: `extract(year from :d)`, `substring(s from 1 for :n)`. */
 const TAKES_WORDS = new Set('EXTRACT TRIM SUBSTRING OVERLAY POSITION JSON_OBJECT'.split(' '));
 const ARGUMENT_WORDS = new Set('FROM FOR IN PLACING BOTH LEADING TRAILING VALUE'.split(' '));
@@ -244,7 +241,7 @@ function mayPrecede(tokens: readonly Token[], i: number): boolean {
   if (before.text === 'FIRST' || before.text === 'NEXT') return isWord(tokens[i - 1], 'FETCH');
   if (before.text === 'OF') return isWord(tokens[i - 1], 'AS');
   if (before.text === 'TO') return isWord(tokens[i - 1], 'SIMILAR');
-  return BEFORE_OPERAND.has(before.text);
+  return BEFORE_OPERAND.test(before.text);
 }
 
 function isListed(tokens: readonly Token[], i: number, frame: Frame): boolean {
