@@ -9,6 +9,9 @@ import { createCallTool } from '../sources/mcp/call-tool.ts';
 import type { Mouth } from './ending.ts';
 import type { World } from './world.ts';
 
+/** Made once: an error that is made for each client that goes away costs more than all else that is done then. */
+const GONE = new Error('nobody waits for the result any more');
+
 /** Audit rows stay small, however many rules there are. */
 const MAX_RECORDED = 50;
 
@@ -29,7 +32,8 @@ export class Enriching {
   private readonly rules: readonly CompiledRule[];
   private readonly world: World;
   private readonly ran: Ran;
-  private readonly gone = new AbortController();
+  /** While rules run. */
+  private waiting: AbortController | undefined;
   private outcomes: readonly RuleOutcome[] = [];
 
   constructor(exchange: Exchange, tenant: Tenant, rules: readonly CompiledRule[], world: World, ran: Ran) {
@@ -42,7 +46,7 @@ export class Enriching {
 
   /** The client is gone: no source is asked any further. */
   abandon(): void {
-    this.gone.abort();
+    this.waiting?.abort(GONE);
   }
 
   /** The message for the client with what the rules add. `final`: the upstream's response that it was made of. */
@@ -51,6 +55,7 @@ export class Enriching {
     const message = bytes === final.bytes ? final : parseResponse(bytes);
     if (message?.outcome === undefined || message.kind !== 'result') return bytes;
     const { enrichment, meters } = world;
+    this.waiting = new AbortController();
     const { bytes: enriched, outcomes } = await enrich(
       {
         bytes,
@@ -71,8 +76,9 @@ export class Enriching {
           this.ran(outcome, began, ended);
         },
       },
-      this.gone.signal,
+      this.waiting.signal,
     );
+    this.waiting = undefined;
     this.outcomes = outcomes;
     return enriched;
   }

@@ -12,6 +12,7 @@ import {
 } from '../sources/source.ts';
 import type { CallTool, Sources } from '../sources/sources.ts';
 import { type BoundElements, bindElements, bindOnce, MAX_LIST, rowsByKey, Unbound } from './bind.ts';
+import { MOST_RESULTS } from './path-search.ts';
 import { PRESETS } from './presets/preset.ts';
 import type { CompiledRule, Root, RuleOutcome } from './rule.ts';
 import type { Budgets, Told } from './world.ts';
@@ -72,7 +73,8 @@ export async function askRule(
       rows,
       elements: elements && { bound: elements, rows: rowsByKey(rule, rows) },
       rowCount: rows.length,
-      isTruncated,
+      // A path finds no more than so many: there were more elements.
+      isTruncated: isTruncated || (elements !== undefined && elements.found >= MOST_RESULTS),
       isCached,
     };
   } catch (error) {

@@ -56,12 +56,14 @@ export async function enrich(what: Enrichable, asking: Asking, signal: AbortSign
   const run = new Run(what, asking, signal, new Merge(found));
   let sliceEndsAt = performance.now() + SLICE_MS;
   for (const rule of rules) {
-    if (performance.now() > sliceEndsAt) {
+    let now = performance.now();
+    if (now > sliceEndsAt) {
       await nextTurn();
-      sliceEndsAt = performance.now() + SLICE_MS;
+      now = performance.now();
+      sliceEndsAt = now + SLICE_MS;
     }
     // Most rules that fit a tool do not apply to most of its calls: those cost no turn of the loop.
-    if (!run.passOver(rule)) await run.ask(rule);
+    if (!run.passOver(rule, now)) await run.ask(rule);
   }
   return run.end();
 }
@@ -89,8 +91,8 @@ class Run {
   }
 
   /** Whether the rule has nothing to do with this call; says why. Nothing is found out any more once the time is spent. */
-  passOver(rule: CompiledRule): boolean {
-    if (this.signal.aborted || performance.now() >= this.endsAt) return false;
+  passOver(rule: CompiledRule, now: number): boolean {
+    if (this.signal.aborted || now >= this.endsAt) return false;
     const isOff = this.asking.budgets?.isOff(rule) === true;
     const reason = isOff ? 'it failed too often and was switched off' : rule.when(this.root);
     if (reason === undefined) return false;
@@ -154,7 +156,8 @@ class Run {
     const isAnothers = isCutShort && error.kind === 'timeout';
     const counts = error.kind !== 'bad value' && error.kind !== 'not asked' && error.kind !== 'busy';
     if (counts && !isAnothers) this.asking.budgets?.failed(rule, error.message);
-    return this.failed(rule, facts, error.message);
+    const failed = this.failed(rule, facts, error.message);
+    return error.kind === 'bad value' ? { ...failed, reason: withoutQuoted(error.message) } : failed;
   }
 
   private rootOf(response: Json): Root {
@@ -179,6 +182,9 @@ class Run {
     return { bytes: splice(what.bytes, edits), outcomes, warnings };
   }
 }
+
+/** Sources quote what they could not use. The agent knows its values; the record keeps none that its settings leave out. */
+const withoutQuoted = (message: string): string => message.replace(/"[^"]*"|'[^']*'/g, '…');
 
 const GONE = 'nobody waits for it any more';
 

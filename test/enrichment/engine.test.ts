@@ -181,6 +181,15 @@ t.test('each element gets its own rows from one request', async (t) => {
   ]);
 });
 
+t.test('what a source says of a value is for the agent, not for the record', async (t) => {
+  const source = answering(() => {
+    throw new SourceError('bad value', 'invalid input syntax for type integer: "s3cr3t"');
+  });
+  const { outcomes, warnings } = await run(structured('{"id":"s3cr3t"}'), [rule('r')], source);
+  t.match(outcomes, [{ outcome: 'failed', reason: 'invalid input syntax for type integer: …' }]);
+  t.match(warnings[0], /s3cr3t/);
+});
+
 t.test('a failing source leaves a warning, and the next rule runs', async (t) => {
   const source = answering(({ values }) => {
     if (values[0] === 'bad') throw new SourceError('unavailable', 'the database is away');
