@@ -25,6 +25,8 @@ const config: TrinoSource = {
   session: {},
 };
 const client = openTrino(config);
+/** A Trino that has just begun, on a machine that does other things besides, takes seconds for each statement. */
+const PATIENT_MS = 60_000;
 t.teardown(() => client.close());
 
 const asks = (statement: string): TrinoRequest => ({
@@ -84,11 +86,11 @@ t.test('no more rows and bytes than allowed, and the rest is cancelled', { skip:
   t.match(await ask('select nationkey from nation', { maxRows: 24 }), { isTruncated: true, rows: { length: 24 } });
   const marked = await ask('select /* many */ * from tpch.sf100.lineitem', { maxRows: 5 });
   t.match(marked, { isTruncated: true, rows: { length: 5 } });
-  await eventually(async () => (await running('/* many */')) === 0);
+  await eventually(async () => (await running('/* many */')) === 0, PATIENT_MS);
   const small = await ask('select /* wide */ comment from tpch.sf100.orders', { maxBytes: 1000 });
   t.equal(small.isTruncated, true);
   t.ok(small.rows.length > 3 && Buffer.byteLength(jsonText(small.rows)) <= 1000);
-  await eventually(async () => (await running('/* wide */')) === 0);
+  await eventually(async () => (await running('/* wide */')) === 0, PATIENT_MS);
   await t.rejects(ask("select array_join(repeat('0123456789', 5000), '') x", { maxBytes: 10_000 }), {
     name: 'SourceError',
     kind: 'too large',
@@ -101,12 +103,13 @@ t.test('who leaves or has no time ends it at Trino', { skip: missing }, async (t
     'select /* left */ count(*) from tpch.sf100.lineitem l join tpch.sf100.orders o on l.comment = o.comment',
     {
       signal: leaving.signal,
+      timeoutMs: 2 * PATIENT_MS,
     },
   );
-  await Promise.race([slow, eventually(async () => (await running('/* left */')) === 1)]);
+  await Promise.race([slow, eventually(async () => (await running('/* left */')) === 1, PATIENT_MS)]);
   leaving.abort(new SourceError('timeout', 'the time is up'));
   await t.rejects(slow, { kind: 'timeout', message: 'the time is up' });
-  await eventually(async () => (await running('/* left */')) === 0);
+  await eventually(async () => (await running('/* left */')) === 0, PATIENT_MS);
 
   // Our word never arrives; Trino's own limit ends it.
   await t.rejects(
@@ -172,22 +175,20 @@ t.test('the test of a source', { skip: missing }, async (t) => {
   await nowhere.close();
 });
 
-t.test('leaves no transaction open', { skip: missing }, async (t) => {
+t.test('leaves no transaction open', { skip: missing }, async () => {
   await client.close();
   const other = openTrino({ ...config, user: 'counter' });
-  const count = async (condition: string): Promise<number> => {
-    const query = `select count(*) n from system.runtime.queries where "user" like '${user}%' and ${condition}`;
+  // One that somebody forgot is idle for five minutes before Trino ends it.
+  const forgotten = async (): Promise<number> => {
+    const query = `select count(*) n from system.runtime.transactions
+      where read_only and not auto_commit_context and idle_time_secs >= 2`;
     const [row] = (await other.ask(asks(query), limits())).rows;
     return (row as { n: number }).n;
   };
-  const started = await count("query = 'START TRANSACTION READ ONLY' and state = 'FINISHED'");
-  t.ok(started > 20);
-  await eventually(async () => (await count("query = 'ROLLBACK' and state not in ('FINISHED', 'FAILED')")) === 0);
-  t.equal(await count("query = 'ROLLBACK' and state = 'FINISHED'"), started);
+  await eventually(async () => (await forgotten()) === 0, PATIENT_MS);
   await other.close();
 });
 
-// Last: Trino remembers only so many statements, and the test before counts them.
 t.test('values that Trino cannot use are told from what is wrong for any value', { skip: missing }, async (t) => {
   const client = openTrino(config);
   t.teardown(() => client.close());
