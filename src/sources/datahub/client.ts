@@ -1,10 +1,11 @@
 /** A DataHub: its GraphQL over HTTP. */
 import type { DataHubSource } from '../../config/document.ts';
 import { isObject, type Json, type JsonObject, jsonText, parseJson } from '../../mcp/exact-json.ts';
+import { assertPlain, type HttpClient, openHttpClient, type Sent } from '../http-client.ts';
 import { type Asked, type Rendered, type SourceAnswer, type SourceClient, SourceError } from '../source.ts';
-import { createPost, type Post } from './post.ts';
 import { QUERIES, type Query } from './queries.ts';
 import { list, textAt, valueAt } from './read.ts';
+import { refusalOf } from './refusal.ts';
 import { rowsOf } from './shape.ts';
 import type { DataHubRendered } from './template.ts';
 
@@ -17,16 +18,31 @@ const ENDPOINT = '/api/graphql';
 
 /** `config.url`: of the metadata service, of the frontend, or of the GraphQL endpoint itself. */
 export function openDataHub(config: DataHubSource): SourceClient {
-  const post = createPost(endpointOf(config.url), config.token as string | undefined);
+  const url = endpointOf(config.url);
+  const token = config.token as string | undefined;
+  const client = openHttpClient({
+    url,
+    name: 'DataHub',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    },
+    maxBytes: MAX_ANSWER,
+    onlyReads: true,
+    refuse: refusalOf,
+  });
+  const run = (query: Query, variables: JsonObject, signal: AbortSignal): Promise<JsonObject> =>
+    dataFor(client, { method: 'POST', path: url.search, body: jsonText({ query: QUERIES[query], variables }), signal });
   return {
     async ask(rendered: Rendered, asked: Asked): Promise<SourceAnswer> {
       const { query, variables, answers } = rendered as DataHubRendered;
       if (query === 'entities' && (variables.urns as readonly Json[]).length === 0) return NOTHING;
       const { signal, maxRows, maxBytes } = asked;
-      return limited(rowsOf(await run(post, query, variables, signal), answers), maxRows, maxBytes);
+      return limited(rowsOf(await run(query, variables, signal), answers), maxRows, maxBytes);
     },
     async test(signal) {
-      const data = await run(post, 'hello', {}, signal);
+      const data = await run('hello', {}, signal);
       const version = textAt(data, 'appConfig', 'appVersion');
       const user = textAt(data, 'me', 'corpUser', 'username');
       return {
@@ -36,7 +52,7 @@ export function openDataHub(config: DataHubSource): SourceClient {
       };
     },
     async close() {
-      post.close();
+      client.close();
     },
   };
 }
@@ -50,12 +66,12 @@ function endpointOf(written: string): URL {
   return url;
 }
 
-async function run(post: Post, query: Query, variables: JsonObject, signal: AbortSignal): Promise<JsonObject> {
-  const body = Buffer.from(jsonText({ query: QUERIES[query], variables }));
-  const text = await post.send(body, MAX_ANSWER, signal);
+async function dataFor(client: HttpClient, sent: Sent): Promise<JsonObject> {
+  const said = await client.send(sent);
+  assertPlain('DataHub', said);
   let answer: Json;
   try {
-    answer = parseJson(text);
+    answer = parseJson(said.body.toString());
   } catch (cause) {
     throw new SourceError('bad answer', 'DataHub answered with something that is not JSON: is the URL right?', {
       cause,

@@ -1,30 +1,20 @@
 /** What an HTTP answer means: rows, none, or why there are none. */
 import { type Json, jsonText, parseJson } from '../../mcp/exact-json.ts';
+import { type Answer, assertPlain } from '../http-client.ts';
 import { selectRows } from '../rows.ts';
 import { type Asked, type SourceAnswer, SourceError } from '../source.ts';
 import type { HttpRequest } from './template.ts';
 
-export interface HttpAnswer {
-  readonly status: number;
-  readonly encoding: string | undefined;
-  readonly body: Buffer;
-}
-
 const NONE: SourceAnswer = { rows: [], isTruncated: false };
 
 /** Throws SourceError. */
-export function rowsOf(answer: HttpAnswer, request: HttpRequest, asked: Asked): SourceAnswer {
+export function rowsOf(answer: Answer, request: HttpRequest, asked: Asked): SourceAnswer {
   const { status } = answer;
   // Nothing is known of what was asked for.
   if (request.method === 'GET' && (status === 404 || status === 410)) return NONE;
   if (status < 200 || status >= 300) throw statusError(status, request.hasValues);
   if (answer.body.length === 0) return NONE;
-  if (answer.encoding !== undefined && answer.encoding !== 'identity') {
-    throw new SourceError(
-      'bad answer',
-      `it answered in the encoding ${answer.encoding}, which it was asked not to use`,
-    );
-  }
+  assertPlain('it', answer);
   const rows = selectRows(parsed(answer.body), request.rows);
   const allowed = rows.length > asked.maxRows ? rows.slice(0, asked.maxRows) : rows;
   // What is chosen from it is hardly ever more than all of it.

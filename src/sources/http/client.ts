@@ -1,45 +1,42 @@
 /** An HTTP API as a source: the origin and the path prefix of its URL, and nothing else, whatever a rule or an answer says. */
 import type { HttpSource } from '../../config/document.ts';
+import { openHttpClient } from '../http-client.ts';
 import { type Asked, type SourceClient, SourceError } from '../source.ts';
 import { rowsOf } from './answer.ts';
-import { openOrigin } from './exchange.ts';
 import type { HttpRequest } from './template.ts';
 
 /**
  * An answer may be larger than what is kept of it: a rule's `rows` picks from it. JSON cannot be cut, so what is
- * larger than this many bytes is refused as a whole.
+ * larger than four times that, and than this many bytes, is refused as a whole.
  */
-const answerLimit = (maxBytes: number): number => Math.max(4 * maxBytes, 1_048_576);
+const LEAST_LIMIT = 1_048_576;
 
 export function openHttp(config: HttpSource): SourceClient {
   const url = new URL(config.url);
-  const prefix = url.pathname.replace(/\/+$/, '');
-  const origin = openOrigin(url, config.maxConcurrent);
-  const headers = {
-    accept: 'application/json',
-    'user-agent': 'sallyport',
-    ...written(config.headers),
-    // A small answer may unpack to a large one.
-    'accept-encoding': 'identity',
-  };
+  const client = openHttpClient({
+    url,
+    name: 'it',
+    headers: { accept: 'application/json', 'user-agent': 'sallyport', ...written(config.headers) },
+    maxBytes: LEAST_LIMIT,
+  });
 
   return {
     async ask(rendered, asked: Asked) {
       const { method, path, body } = rendered as HttpRequest;
-      const answer = await origin.exchange({
+      const answer = await client.send({
         method,
-        path: prefix + path,
-        headers: method === 'GET' ? headers : { ...headers, ...describe(body) },
+        path,
+        headers: body === undefined ? undefined : { 'content-type': 'application/json' },
         body,
         signal: asked.signal,
-        maxBytes: answerLimit(asked.maxBytes),
+        maxBytes: Math.max(4 * asked.maxBytes, LEAST_LIMIT),
       });
       return rowsOf(answer, rendered as HttpRequest, asked);
     },
     async test(signal) {
-      const path = prefix === '' ? '/' : prefix;
       try {
-        const { status, server } = await origin.exchange({ method: 'GET', path, headers, signal, maxBytes: 1_048_576 });
+        const { status, headers } = await client.send({ method: 'GET', path: '', signal });
+        const server = headers.server?.toString();
         if (status === 401 || status === 403) {
           return { ok: false, error: `it denied access (${status}): check the headers of the source` };
         }
@@ -50,15 +47,9 @@ export function openHttp(config: HttpSource): SourceClient {
       }
     },
     async close() {
-      origin.close();
+      client.close();
     },
   };
-}
-
-/** What the body is, of a POST; its length is also told where there is none. */
-function describe(body: string | undefined): Record<string, string> {
-  if (body === undefined) return { 'content-length': '0' };
-  return { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) };
 }
 
 /** In a source's definition secrets are plain strings. */

@@ -4,20 +4,30 @@
  */
 import type { TrinoSource } from '../../config/document.ts';
 import { isObject, type Json, jsonText, parseJson } from '../../mcp/exact-json.ts';
+import { type HttpClient, openHttpClient } from '../http-client.ts';
 import { type Asked, type SourceAnswer, type SourceClient, SourceError } from '../source.ts';
-import { type Coordinator, openCoordinator } from './coordinator.ts';
 import { type ReadRow, rowReader } from './rows.ts';
 import { connectionHeaders, credentialFault, sessionHeaders } from './session.ts';
 import { type Page, pagesOf } from './statement.ts';
 import type { TrinoRequest } from './template.ts';
 import { inReadOnlyTransaction } from './transaction.ts';
 
+/** Trino sends pages of about 1 MB; a single huge row makes a larger one, of which a rule keeps 4 MiB at most. Reading 8 takes half a second. */
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+
 type Asking = Pick<TrinoRequest, 'statement' | 'hasValues'>;
 
 export function openTrino(config: TrinoSource): SourceClient {
   const url = new URL(config.url);
   const fault = credentialFault(config, url);
-  const coordinator = openCoordinator({ url, headers: connectionHeaders(config), tls: config.tls });
+  const coordinator = openHttpClient({
+    url,
+    name: 'Trino',
+    headers: connectionHeaders(config),
+    tls: config.tls,
+    maxBytes: MAX_ANSWER_BYTES,
+    onlyReads: true,
+  });
   const underWay = new Set<Promise<unknown>>();
   const inBackground = (work: Promise<unknown>): void => {
     // What ends work at Trino may fail: Trino ends by itself what nobody asks for any more.
@@ -85,9 +95,9 @@ async function collect(pages: AsyncIterable<Page>, { maxRows, maxBytes }: Asked)
 }
 
 /** `Trino 476`. */
-async function serverOf(coordinator: Coordinator, signal: AbortSignal): Promise<string> {
-  const { status, text } = await coordinator.send({ method: 'GET', path: '/v1/info', signal });
-  const answer = status === 200 ? attempt(text) : undefined;
+async function serverOf(coordinator: HttpClient, signal: AbortSignal): Promise<string> {
+  const { status, body } = await coordinator.send({ method: 'GET', path: '/v1/info', signal });
+  const answer = status === 200 ? attempt(body.toString()) : undefined;
   const version = isObject(answer) && isObject(answer.nodeVersion) ? answer.nodeVersion.version : undefined;
   if (typeof version !== 'string')
     throw new SourceError(

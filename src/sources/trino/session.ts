@@ -11,7 +11,6 @@ export function connectionHeaders(config: TrinoSource): Readonly<Record<string, 
     'x-trino-client-capabilities': 'PARAMETRIC_DATETIME',
     'user-agent': 'sallyport',
     accept: 'application/json',
-    'accept-encoding': 'identity',
   };
   if (catalog !== undefined) headers['x-trino-catalog'] = catalog;
   if (schema !== undefined) headers['x-trino-schema'] = schema;

@@ -5,8 +5,8 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { isObject, type Json, type JsonObject, parseJson } from '../../mcp/exact-json.ts';
+import { type Answer, assertPlain, type HttpClient, type Sent } from '../http-client.ts';
 import { SourceError } from '../source.ts';
-import type { Answer, Coordinator, Sent } from './coordinator.ts';
 import { queryError, statusError } from './errors.ts';
 
 export interface Run {
@@ -35,7 +35,7 @@ const MAX_CANCEL_MS = 5000;
 const PATIENT_PAGES = 50;
 
 /** Leaving the loop over the pages cancels what is left. Throws SourceError, or the signal's reason. */
-export async function* pagesOf(coordinator: Coordinator, run: Run, inBackground: InBackground): AsyncGenerator<Page> {
+export async function* pagesOf(coordinator: HttpClient, run: Run, inBackground: InBackground): AsyncGenerator<Page> {
   const { headers, signal } = run;
   let next: string | undefined;
   try {
@@ -63,22 +63,23 @@ export async function* pagesOf(coordinator: Coordinator, run: Run, inBackground:
   }
 }
 
-async function cancel(coordinator: Coordinator, path: string, headers: Run['headers']): Promise<void> {
+async function cancel(coordinator: HttpClient, path: string, headers: Run['headers']): Promise<void> {
   await coordinator.send({ method: 'DELETE', path, headers, signal: AbortSignal.timeout(MAX_CANCEL_MS) });
 }
 
 /** As the protocol wants it: 502, 503 and 504 again after 50 to 100 ms, 429 when it says. */
-async function persist(coordinator: Coordinator, { deadline, signal }: Run, sent: Sent): Promise<Answer> {
+async function persist(coordinator: HttpClient, { deadline, signal }: Run, sent: Sent): Promise<Answer> {
   for (let tried = 0; ; tried++) {
     const answer = await coordinator.send(sent);
     const { status } = answer;
     if (status === 200) return answer;
-    if (status !== 502 && status !== 503 && status !== 504 && status !== 429) throw statusError(status, answer.text);
+    if (status !== 502 && status !== 503 && status !== 504 && status !== 429)
+      throw statusError(status, answer.body.toString());
     const told = status === 429 ? Number(answer.headers['retry-after']) * 1000 : Number.NaN;
     const delay = Number.isFinite(told)
       ? Math.max(50, told)
       : Math.min(2000, (50 + 50 * Math.random()) * 2 ** Math.min(tried, 5));
-    if (performance.now() + delay >= deadline) throw statusError(status, answer.text);
+    if (performance.now() + delay >= deadline) throw statusError(status, answer.body.toString());
     await pause(delay, signal);
   }
 }
@@ -87,10 +88,11 @@ async function pause(delay: number, signal: AbortSignal): Promise<void> {
   await wait(delay, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
-function bodyOf({ text }: Answer): JsonObject {
+function bodyOf(answer: Answer): JsonObject {
+  assertPlain('Trino', answer);
   let body: Json;
   try {
-    body = parseJson(text);
+    body = parseJson(answer.body.toString());
   } catch (error) {
     throw new SourceError('bad answer', "what answers at Trino's URL sent no JSON: is the URL right?", {
       cause: error,

@@ -2,15 +2,15 @@
  * A transaction in which Trino's engine refuses to write (READ_ONLY_VIOLATION). One for each statement: a statement that fails ends
  * its transaction for all others in it, and one kept open would go on seeing what it saw at first.
  */
+import type { HttpClient } from '../http-client.ts';
 import { SourceError } from '../source.ts';
-import type { Coordinator } from './coordinator.ts';
 import { type InBackground, pagesOf, type Run } from './statement.ts';
 
 const MAX_ROLLBACK_MS = 5000;
 
 /** `use` gets the run within the transaction. Its end is told to Trino without waiting for it. */
 export async function inReadOnlyTransaction<T>(
-  coordinator: Coordinator,
+  coordinator: HttpClient,
   run: Run,
   inBackground: InBackground,
   use: (within: Run) => Promise<T>,
@@ -25,7 +25,7 @@ export async function inReadOnlyTransaction<T>(
   }
 }
 
-async function start(coordinator: Coordinator, run: Run, inBackground: InBackground): Promise<string> {
+async function start(coordinator: HttpClient, run: Run, inBackground: InBackground): Promise<string> {
   const statement = 'START TRANSACTION READ ONLY';
   const headers = { 'x-trino-transaction-id': 'NONE' };
   let id: string | string[] | undefined;
@@ -38,7 +38,7 @@ async function start(coordinator: Coordinator, run: Run, inBackground: InBackgro
   return id;
 }
 
-async function rollback(coordinator: Coordinator, headers: Run['headers'], inBackground: InBackground): Promise<void> {
+async function rollback(coordinator: HttpClient, headers: Run['headers'], inBackground: InBackground): Promise<void> {
   const run = {
     statement: 'ROLLBACK',
     hasValues: false,
