@@ -1,5 +1,7 @@
 /** A rule as people write it → compiled, or everything that is wrong with it. Pure. */
+
 import type { Bindings, Match, RuleConfig, SourceType } from '../config/document.ts';
+import { pathText } from '../config/problems.ts';
 import type { Json } from '../mcp/exact-json.ts';
 import { compileRequest } from '../sources/request.ts';
 import type { Template, TemplateFault } from '../sources/source.ts';
@@ -144,7 +146,10 @@ function checkNames({ forEach, source }: RuleConfig, { names }: Template, faults
   }
   for (const [column, name] of Object.entries(match ?? {})) {
     if (items.includes(name)) continue;
-    faults.push({ path: `source.match.${column}`, message: `"${name}" is not a binding that begins with "$.item"` });
+    faults.push({
+      path: pathText(['source', 'match', column]),
+      message: `"${name}" is not a binding that begins with "$.item"`,
+    });
   }
 }
 

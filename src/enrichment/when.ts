@@ -1,7 +1,9 @@
 /**
  * When a rule applies: all that is written must hold. Reasons go into the audit, so they name paths and never values.
  */
+
 import type { Binding, WhenConfig } from '../config/document.ts';
+import { pathText } from '../config/problems.ts';
 import { ExactNumber, type Json } from '../mcp/exact-json.ts';
 import type { TemplateFault } from '../sources/source.ts';
 import { compileCel } from './cel.ts';
@@ -20,9 +22,11 @@ export function compileWhen(when: WhenConfig | undefined): Condition | { readonl
     if (typeof compiled === 'function') conditions.push(compiled);
     else faults.push({ path, message: compiled.fault });
   };
-  for (const [index, path] of (when.exists ?? []).entries()) add(`when.exists.${index}`, exists(path));
-  for (const [path, value] of Object.entries(when.equals ?? {})) add(`when.equals.${path}`, equals(path, value));
-  for (const [path, pattern] of Object.entries(when.matches ?? {})) add(`when.matches.${path}`, matches(path, pattern));
+  for (const [index, path] of (when.exists ?? []).entries()) add(pathText(['when', 'exists', index]), exists(path));
+  for (const [path, value] of Object.entries(when.equals ?? {}))
+    add(pathText(['when', 'equals', path]), equals(path, value));
+  for (const [path, pattern] of Object.entries(when.matches ?? {}))
+    add(pathText(['when', 'matches', path]), matches(path, pattern));
   // Last: it costs most.
   if (when.cel !== undefined) add('when.cel', cel(when.cel));
   if (faults.length > 0) return { faults };

@@ -77,10 +77,10 @@ t.test('every fault is told, where it is', async (t) => {
     }),
     {
       faults: [
-        { path: 'when.exists.1', message: /^column 8: / },
-        { path: 'when.equals.args.id', message: /^column 1: / },
-        { path: 'when.matches.$.args.name', message: /missing closing/ },
-        { path: 'when.matches.$.response..[?(@.x)]', message: /^column 14: filters/ },
+        { path: 'when.exists[1]', message: /^column 8: / },
+        { path: 'when.equals["args.id"]', message: /^column 1: / },
+        { path: 'when.matches["$.args.name"]', message: /missing closing/ },
+        { path: 'when.matches["$.response..[?(@.x)]"]', message: /^column 14: filters/ },
         { path: 'when.cel', message: /^line 1, column 11: / },
       ],
     },
