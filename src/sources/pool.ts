@@ -78,7 +78,7 @@ export function createSources(options: SourcesOptions): Sources {
     ask(definition, rendered, asked): Promise<KnownAnswer> {
       const fault = isClosed ? 'this process is stopping' : cannotUse(definition);
       if (fault !== undefined) {
-        return Promise.reject(new SourceError('unavailable', `the source ${definition.name} cannot be used: ${fault}`));
+        return Promise.reject(new SourceError('not asked', `the source ${definition.name} cannot be used: ${fault}`));
       }
       const source = sourceOf(definition);
       source.asked++;

@@ -61,7 +61,8 @@ export class SourceError extends Error {
   /**
    * `refused`: the source understood and said no (a bad statement, no permission): no sign of ill health. `bad value`: it
    * said no to a value of the call (`invalid input syntax for type uuid`), or to the caller, which is no fault of the rule:
-   * whoever calls could otherwise switch it off. `not asked`: its circuit is open. `not sent`: a dry run, or there is no way to ask.
+   * whoever calls could otherwise switch it off. `busy`: it, or the line before it, takes no more just now. `not asked`: its
+   * circuit is open, it is off, or its secrets cannot be read. `not sent`: a dry run, or there is no way to ask.
    */
   readonly kind:
     | 'unavailable'
