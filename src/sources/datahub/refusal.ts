@@ -14,7 +14,7 @@ export function refusalOf({ status, headers }: AnswerHead): SourceError | undefi
   if (status === 404) return new SourceError('bad answer', `${said}: there is no GraphQL at this URL`);
   if (status === 429) return new SourceError('busy', `${said}: too many requests`);
   if (status >= 300 && status < 400) {
-    return new SourceError('bad answer', `${said}, a redirect, which is not followed: write the URL it leads to`);
+    return new SourceError('refused', `${said}, a redirect, which is not followed: write the URL it leads to`);
   }
   return status >= 500 ? new SourceError('unavailable', said) : new SourceError('refused', said);
 }

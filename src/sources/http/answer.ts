@@ -36,7 +36,7 @@ function statusError(status: number, hasValues: boolean): SourceError {
     return new SourceError('refused', `it denied access (${status}): check the headers of the source`);
   }
   if (status === 408 || status === 504) return new SourceError('timeout', `it did not answer in time (${status})`);
-  if (status === 429) return new SourceError('unavailable', 'it answers too many requests already (429)');
+  if (status === 429) return new SourceError('busy', 'it answers too many requests already (429)');
   if (status >= 400 && status < 500)
     return new SourceError(
       hasValues && BY_VALUES.has(status) ? 'bad value' : 'refused',

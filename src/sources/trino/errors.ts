@@ -46,7 +46,7 @@ export function statusError(status: number, text: string): SourceError {
   if (status === 404 || status === 410)
     return new SourceError('unavailable', `${said}: it does not know the statement any more`);
   if (status >= 300 && status < 400)
-    return new SourceError('bad answer', `${said}, a redirect, which is not followed: correct the URL of the source`);
+    return new SourceError('refused', `${said}, a redirect, which is not followed: correct the URL of the source`);
   if (status === 429) return new SourceError('busy', `${said}: too many requests`);
   if (status >= 500) return new SourceError('unavailable', said);
   return new SourceError('refused', `${said}: ${cut(text.trim())}`);

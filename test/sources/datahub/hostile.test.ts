@@ -69,7 +69,7 @@ t.test('answers that are none', async (t) => {
   answers(200, { 'content-type': 'application/json' }, '{"data": {"entities": [');
   await refused('bad answer', /not JSON/);
   answers(302, { location: 'http://169.254.169.254/' }, '');
-  await refused('bad answer', /a redirect, which is not followed/);
+  await refused('refused', /a redirect, which is not followed/);
   answers(401, {}, 'token abc is not valid');
   await refused('refused', /^DataHub answered with HTTP 401: its token is missing or not valid$/);
   answers(404, {}, '');

@@ -139,7 +139,7 @@ t.test('answers that are none', async (t) => {
     [400, 'GET', 'refused'],
     [401, 'GET', 'refused'],
     [403, 'GET', 'refused'],
-    [429, 'GET', 'unavailable'],
+    [429, 'GET', 'busy'],
     [500, 'GET', 'unavailable'],
     [503, 'GET', 'unavailable'],
     [504, 'GET', 'timeout'],

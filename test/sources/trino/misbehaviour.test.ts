@@ -133,7 +133,7 @@ t.test('a nextUri leads nowhere but to the coordinator', async (t) => {
     if (isStatement(one)) response.writeHead(307, { location: `${elsewhere.base}/v1/statement` });
     return undefined;
   });
-  await t.rejects(redirecting.ask(), { kind: 'bad answer', message: /redirect/ });
+  await t.rejects(redirecting.ask(), { kind: 'refused', message: /redirect/ });
   t.equal(elsewhere.seen.length, 0);
 });
 
