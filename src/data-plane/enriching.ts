@@ -1,10 +1,11 @@
 /** Enrichment of one exchange's result: whether any rule fits it, and what the rules see. */
 import { enrich } from '../enrichment/engine.ts';
+import { type SeenPrincipal, seenTool } from '../enrichment/root.ts';
 import type { CompiledRule, RuleOutcome } from '../enrichment/rule.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import { type Json, type JsonObject, parseJson } from '../mcp/exact-json.ts';
 import { parseResponse, type ResponseEnvelope } from '../mcp/response.ts';
-import type { CatalogItem, Tenant } from '../snapshot/snapshot.ts';
+import type { Tenant } from '../snapshot/snapshot.ts';
 import { createCallTool } from '../sources/mcp/call-tool.ts';
 import type { Mouth } from './ending.ts';
 import type { World } from './world.ts';
@@ -105,13 +106,11 @@ function argsOf({ envelope }: Exchange): Json {
   return parseJson(envelope.bytes.toString('utf8', envelope.arguments.start, envelope.arguments.end));
 }
 
-/** `principal` of paths and conditions. */
-function principalOf({ principal, persona, client, session, namespace }: Exchange): JsonObject {
+function principalOf({ principal, persona, client, session, namespace }: Exchange): SeenPrincipal {
   return {
     subject: principal?.subject ?? '',
     tenant: principal?.tenant ?? '',
     roles: principal?.roles ?? [],
-    groups: [],
     method: principal?.method ?? '',
     persona: persona?.name ?? '',
     client: client?.clientName ?? session?.clientName ?? '',
@@ -119,29 +118,8 @@ function principalOf({ principal, persona, client, session, namespace }: Exchang
   };
 }
 
-/** `tool` of paths and conditions: the definition, under the upstream's own name. */
 function toolOf({ target }: Exchange): JsonObject {
   if (target === undefined) return {};
-  const { title, description, annotations } = definitionOf(target.item);
-  return {
-    name: target.upstreamName,
-    wireName: target.wireName,
-    connection: target.connection.name,
-    title: title ?? '',
-    description: description ?? '',
-    annotations: annotations ?? {},
-  };
-}
-
-/** Read once for each definition there is. */
-const definitions = new WeakMap<CatalogItem, JsonObject>();
-
-function definitionOf(item: CatalogItem | undefined): JsonObject {
-  if (item === undefined) return {};
-  let definition = definitions.get(item);
-  if (definition === undefined) {
-    definition = parseJson(item.definition) as JsonObject;
-    definitions.set(item, definition);
-  }
-  return definition;
+  const { upstreamName: name, wireName, connection, item } = target;
+  return seenTool({ name, wireName, connection: connection.name, item });
 }

@@ -3,7 +3,7 @@ import type { AdminContext } from '../control-plane/context.ts';
 import { callTool } from '../control-plane/mcp-call.ts';
 import { Refusal } from '../control-plane/refusal.ts';
 import { mintInternalToken } from '../identity/internal-token.ts';
-import { type JsonObject, jsonText } from '../mcp/exact-json.ts';
+import { jsonText } from '../mcp/exact-json.ts';
 import { parseResponse } from '../mcp/response.ts';
 import { decide, ruleText } from '../policy/decide.ts';
 import type { Persona, Tenant } from '../snapshot/snapshot.ts';
@@ -12,19 +12,16 @@ import { mayWrite } from '../sources/mcp/template.ts';
 import { SourceError } from '../sources/source.ts';
 import type { CallTool } from '../sources/sources.ts';
 import { within } from '../sources/within.ts';
+import type { SeenPrincipal } from './root.ts';
 
 /** Who the rules see as the caller. */
 export interface Caller {
   readonly persona: Persona | undefined;
-  readonly principal: JsonObject & {
-    readonly subject: string;
-    readonly roles: readonly string[];
-    readonly method: string;
-  };
+  readonly principal: SeenPrincipal;
 }
 
-export function dryCallTool(context: AdminContext, tenant: Tenant, namespace: string, caller: Caller): CallTool {
-  const { subject, roles, method } = caller.principal;
+export function dryCallTool(context: AdminContext, tenant: Tenant, caller: Caller): CallTool {
+  const { subject, roles, method, namespace } = caller.principal;
   return async (wireName, args, { signal }) => {
     const tool = tenant.namespaces.get(namespace)?.tools.get(wireName);
     if (tool === undefined)

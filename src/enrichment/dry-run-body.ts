@@ -13,10 +13,9 @@ const principal = z.union(
     strict({
       subject: z.string().min(1).max(256),
       roles: z.array(z.string().min(1)).default([]),
-      groups: z.array(z.string().min(1)).default([]),
     }),
   ],
-  { error: 'must be the name of a key, or { subject, roles, groups }' },
+  { error: 'must be the name of a key, or { subject, roles }' },
 );
 
 export const dryRunBody = strict({

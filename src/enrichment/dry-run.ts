@@ -10,8 +10,9 @@ import { newestRevision } from '../control-plane/store.ts';
 import { compileWorld } from '../control-plane/world.ts';
 import { readSecrets } from '../credentials/store.ts';
 import { VaultError } from '../credentials/vault.ts';
+import type { Principal } from '../exchange/exchange.ts';
 import { findKey } from '../identity/store.ts';
-import { type JsonObject, parseJson } from '../mcp/exact-json.ts';
+import type { JsonObject } from '../mcp/exact-json.ts';
 import { parseResponse } from '../mcp/response.ts';
 import { decide, OPERATOR, personaOf, ruleText } from '../policy/decide.ts';
 import { glob } from '../policy/glob.ts';
@@ -26,6 +27,7 @@ import { compileRule, type WrittenRule } from './compile.ts';
 import { type Caller, dryCallTool } from './dry-call-tool.ts';
 import { enrich } from './engine.ts';
 import { jsonDiff } from './pretty-diff.ts';
+import { seenTool } from './root.ts';
 import type { CompiledRule, RuleOutcome } from './rule.ts';
 import { readTrips } from './store.ts';
 import { recordedCallOf, sampleCall, type TriedCall } from './tried-call.ts';
@@ -34,9 +36,7 @@ import { recordedCallOf, sampleCall, type TriedCall } from './tried-call.ts';
 const LIMIT_MS = 10_000;
 
 /** Who the call is tried as: a key by its name, or anybody. */
-export type TriedPrincipal =
-  | string
-  | { readonly subject: string; readonly roles: readonly string[]; readonly groups: readonly string[] };
+export type TriedPrincipal = string | { readonly subject: string; readonly roles: readonly string[] };
 
 export interface DryRun {
   /** The name of a stored rule, or a draft. */
@@ -67,7 +67,7 @@ export async function dryRun(context: AdminContext, asked: DryRun): Promise<DryR
   const revision = (await newestRevision(context.database.kysely))?.document.tenants.find(({ id }) => id === tenant.id);
   if (revision === undefined) throw new Error('the newest revision went away');
   const call = await callOf(context, tenant, asked);
-  const who = await callerOf(context, tenant, asked.principal, call.caller);
+  const who = await callerOf(context, tenant, asked.principal, call);
   const { rule, notes } = await ruleOf(context, revision, asked);
   const rules = [rule, ...(asked.withOthers ? othersOf(tenant, rule, call) : [])].sort(inOrder);
   const warnings = [...call.notes, ...notes, ...mayNotCall(who, call)];
@@ -89,14 +89,14 @@ export async function dryRun(context: AdminContext, asked: DryRun): Promise<DryR
         result: parsed.outcome,
         rules,
         args: call.args,
-        principal: { ...who.principal, namespace: call.namespace },
+        principal: who.principal,
         tool: toolOf(call, rule),
         sessionId: undefined,
       },
       {
         sources,
         definitions: await definitionsOf(context, tenant.id, revision.sources ?? []),
-        callTool: dryCallTool(context, tenant, call.namespace, who),
+        callTool: dryCallTool(context, tenant, who),
         budgets: undefined,
         told: undefined,
         isDryRun: true,
@@ -164,23 +164,28 @@ async function callerOf(
   { database }: AdminContext,
   tenant: Tenant,
   asked: TriedPrincipal | undefined,
-  recorded: TriedCall['caller'],
+  { caller: recorded, namespace }: TriedCall,
 ): Promise<Caller> {
-  if (typeof asked === 'object') return caller(tenant, 'internal', asked);
+  if (typeof asked === 'object') return caller(tenant, namespace, 'internal', asked);
   if (asked === undefined && (recorded?.isOperator ?? true)) {
-    return caller(tenant, 'operator', { subject: 'admin', roles: [], groups: [] });
+    return caller(tenant, namespace, 'operator', { subject: 'admin', roles: [] });
   }
   const subject = asked ?? recorded?.subject ?? '';
   const key = await findKey(database.kysely, tenant.id, subject);
   if (key === undefined && asked !== undefined) throw notFound('key', asked);
-  return caller(tenant, 'key', { subject, roles: key?.roles ?? [], groups: [] });
+  return caller(tenant, namespace, 'api_key', { subject, roles: key?.roles ?? [] });
 }
 
-function caller(tenant: Tenant, method: string, who: Exclude<TriedPrincipal, string>): Caller {
+function caller(
+  tenant: Tenant,
+  namespace: string,
+  method: Principal['method'],
+  who: Exclude<TriedPrincipal, string>,
+): Caller {
   const persona = method === 'operator' ? OPERATOR : personaOf(tenant, who.subject, who.roles);
   return {
     persona,
-    principal: { ...who, tenant: tenant.id, method, persona: persona?.name ?? '', client: 'dry run' },
+    principal: { ...who, tenant: tenant.id, method, persona: persona?.name ?? '', client: 'dry run', namespace },
   };
 }
 
@@ -190,17 +195,15 @@ function mayNotCall({ persona, principal }: Caller, { item }: TriedCall): string
   return decision.allowed ? [] : [`${principal.subject} may not call ${item.wireName} at all: ${ruleText(decision)}`];
 }
 
-/** `tool` of paths and conditions; of a sample that names none, what the rule itself says. */
+/** Of a sample that names no tool, what the rule itself says stands for it. */
 function toolOf({ item, connection, tool }: TriedCall, { config }: CompiledRule): JsonObject {
-  const { title, description, annotations } = (item === undefined ? {} : parseJson(item.item.definition)) as JsonObject;
-  return {
-    name: tool ?? config.tool,
-    wireName: item?.wireName ?? tool ?? config.tool,
+  const name = tool ?? config.tool;
+  return seenTool({
+    name,
+    wireName: item?.wireName ?? name,
     connection: connection ?? config.connection,
-    title: title ?? '',
-    description: description ?? '',
-    annotations: annotations ?? {},
-  };
+    item: item?.item,
+  });
 }
 
 async function definitionsOf(

@@ -120,15 +120,20 @@ t.test('as whom it is tried, rules can see', async (t) => {
       when: undefined,
       source: {
         use: 'crmapi',
-        request: 'GET /:who/:persona',
-        bind: { who: '$.principal.subject', persona: '$.principal.persona' },
+        request: 'GET /:who/:persona/:method',
+        bind: { who: '$.principal.subject', persona: '$.principal.persona', method: '$.principal.method' },
       },
     };
     return call('POST', '/rules/dry-run', { rule, response: { id: 1 }, ...(principal !== undefined && { principal }) });
   };
-  t.match((await seen('ci')).body.trace[0].query, /\/ci\/analyst/);
+  t.match((await seen('ci')).body.trace[0].query, /\/ci\/analyst\/api_key/, 'as the data plane says it');
   t.match((await seen({ subject: 'ann', roles: ['analyst'] })).body.trace[0].query, /\/ann\/analyst/);
   t.match((await seen(undefined)).body.trace[0].query, /\/admin\/sallyport/);
+  t.match(
+    await seen({ subject: 'ann', groups: ['staff'] }),
+    { status: 400, body: { errors: [{ path: 'principal' }] } },
+    'nobody has groups, so none can be tried',
+  );
   t.match(await seen('nobody'), { status: 404, body: { detail: /key named "nobody"/ } });
 });
 
