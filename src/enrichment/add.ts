@@ -2,12 +2,13 @@
 import type { Json } from '../mcp/exact-json.ts';
 import type { RuleAnswer } from './ask.ts';
 import type { Merge } from './merge.ts';
+import type { Note } from './readable.ts';
 import { type Repetition, repeated } from './repetition.ts';
-import type { Note } from './result-edits.ts';
 import type { CompiledRule, Place, RuleOutcome } from './rule.ts';
 import type { Tellings } from './tellings.ts';
 
-export interface Added extends Pick<RuleOutcome, 'outcome' | 'reason' | 'bytes' | 'tokensSaved' | 'elements'> {
+export interface Added
+  extends Pick<RuleOutcome, 'outcome' | 'reason' | 'bytes' | 'tokensSaved' | 'elements' | 'truncated'> {
   /** For whoever reads the text. */
   readonly note: Note | undefined;
 }
@@ -49,8 +50,11 @@ function addToElements(
   const forText: Json[] = [];
   let enriched = 0;
   let kept = 0;
+  let isCut = false;
   for (const [key, places] of bound.places) {
-    const value = shape((rows.get(key) ?? []).slice(0, maxRows), rule);
+    const own = rows.get(key) ?? [];
+    isCut ||= own.length > maxRows;
+    const value = shape(own.slice(0, maxRows), rule);
     if (value === undefined) continue;
     const one = repeated(rule, value, tellings);
     let isIn = false;
@@ -82,7 +86,7 @@ function addToElements(
           note: undefined,
         };
   }
-  return { ...summed(said), elements, note: noteOf(rule, forText) };
+  return { ...summed(said), elements, ...(isCut && { truncated: true }), note: noteOf(rule, forText) };
 }
 
 function summed(said: readonly Repetition[]): Pick<Added, 'outcome' | 'bytes' | 'tokensSaved'> {

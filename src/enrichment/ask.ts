@@ -14,7 +14,7 @@ import type { CallTool, Sources } from '../sources/sources.ts';
 import { type BoundElements, bindElements, bindOnce, MAX_LIST, rowsByKey, Unbound } from './bind.ts';
 import { MOST_RESULTS } from './path-search.ts';
 import { PRESETS } from './presets/preset.ts';
-import type { CompiledRule, Root, RuleOutcome } from './rule.ts';
+import type { CompiledRule, Request, Root, RuleOutcome } from './rule.ts';
 import type { Budgets, Told } from './world.ts';
 
 /** What rules ask with. */
@@ -66,8 +66,8 @@ export async function askRule(
   try {
     const answer =
       request.kind === 'preset'
-        ? await askPreset(rule, root, values, asking, asked, onQuery)
-        : await askOnce(rule, values, asking, asked, onQuery);
+        ? await askPreset(request, root, values, asking, asked, onQuery)
+        : await askOnce(request, values, asking, asked, onQuery);
     const { rows, isTruncated, isCached } = answer;
     return {
       rows,
@@ -89,13 +89,12 @@ export async function askRule(
 type Answer = SourceAnswer & { readonly isCached: boolean };
 
 async function askOnce(
-  { request }: CompiledRule,
+  request: Exclude<Request, { kind: 'preset' }>,
   values: ReadonlyMap<string, Bound>,
   asking: Asking,
   asked: RuleTime,
   onQuery: (shown: string) => void,
 ): Promise<Answer> {
-  if (request.kind === 'preset') throw new Error('a preset asks by itself');
   const rendered = request.template.render(values);
   onQuery(rendered.shown);
   if (request.kind === 'tool') return askTool(request.tool, rendered as ToolRequest, asking, asked);
@@ -119,15 +118,14 @@ async function askTool(
 }
 
 async function askPreset(
-  { request }: CompiledRule,
+  request: Extract<Request, { kind: 'preset' }>,
   root: Root,
   values: ReadonlyMap<string, Bound>,
   asking: Asking,
   asked: RuleTime,
   onQuery: (shown: string) => void,
 ): Promise<Answer> {
-  if (request.kind !== 'preset') throw new Error('no preset');
-  const { preset, sourceType } = PRESETS[request.preset];
+  const { preset } = PRESETS[request.preset];
   const definition = definitionOf(asking, request.source);
   const shown: string[] = [];
   let isCached = true;
@@ -135,7 +133,6 @@ async function askPreset(
   const rows = await preset({
     root,
     values: new Map([...values].map(([name, value]) => [name, Array.isArray(value) ? value : [value]])),
-    sourceType,
     sourceName: request.source,
     async ask(rendered: Rendered) {
       shown.push(rendered.shown);
@@ -151,8 +148,7 @@ async function askPreset(
 
 function definitionOf({ definitions }: Asking, name: string): SourceDefinition {
   const definition = definitions.get(name);
-  if (definition === undefined) throw new SourceError('unavailable', `there is no source "${name}"`);
-  if (definition.fault !== undefined) throw new SourceError('unavailable', `the source "${name}": ${definition.fault}`);
+  if (definition === undefined) throw new SourceError('not asked', `there is no source "${name}"`);
   return definition;
 }
 

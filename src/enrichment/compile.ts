@@ -6,7 +6,7 @@ import type { Json } from '../mcp/exact-json.ts';
 import { compileRequest } from '../sources/request.ts';
 import type { Template, TemplateFault } from '../sources/source.ts';
 import { isItemPath } from './item-path.ts';
-import { compilePath } from './paths.ts';
+import { compilePath, ROOTS } from './paths.ts';
 import { PRESETS } from './presets/preset.ts';
 import type { CompiledRule, Condition, Path, Request } from './rule.ts';
 import { compileWhen } from './when.ts';
@@ -22,9 +22,6 @@ export interface WrittenRule {
 
 /** By name; what is not there does not exist. */
 export type SourceTypes = ReadonlyMap<string, SourceType>;
-
-/** Roots of paths. `item`: one element of what `forEach` finds. */
-const ROOTS = ['args', 'response', 'principal', 'tool'];
 
 /** Everything why a rule cannot be saved. Paths are relative to the rule. */
 export function checkRule(config: RuleConfig, sources: SourceTypes): readonly TemplateFault[] {

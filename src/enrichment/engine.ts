@@ -12,8 +12,9 @@ import { addToMerge } from './add.ts';
 import { type Asking, askRule, type RuleAnswer } from './ask.ts';
 import { Unbound } from './bind.ts';
 import { Merge } from './merge.ts';
+import type { Note } from './readable.ts';
 import { findResponse } from './response.ts';
-import { type Note, resultEdits } from './result-edits.ts';
+import { resultEdits } from './result-edits.ts';
 import type { CompiledRule, Root, RuleOutcome } from './rule.ts';
 import { type Tellings, tellingsOf } from './tellings.ts';
 
@@ -115,7 +116,7 @@ class Run {
     this.asking.onOutcome?.(outcome, began, ended);
   }
 
-  private async outcomeOf(rule: CompiledRule, now: number): Promise<Told> {
+  private async outcomeOf(rule: CompiledRule, now: number): Promise<Became> {
     const { asking, merge } = this;
     const source = sourceName(rule);
     if (this.signal.aborted) return { outcome: 'skipped', source, reason: GONE };
@@ -142,11 +143,16 @@ class Run {
     }
     if (isTruncated && added.outcome === 'merged')
       this.warn(rule, `had more than it may add: only the first ${rowCount} rows are here`);
+    else if (added.truncated === true)
+      this.warn(
+        rule,
+        `had more than it may add to an element: only the first ${rule.config.maxRows} rows of each are here`,
+      );
     const facts = { source, cached: isCached, rows: rowCount, ...shown, ...(isTruncated && { truncated: true }) };
     return { ...facts, ...added };
   }
 
-  private outcomeOfError(rule: CompiledRule, error: unknown, isCutShort: boolean, facts: Partial<Told>): Told {
+  private outcomeOfError(rule: CompiledRule, error: unknown, isCutShort: boolean, facts: Partial<Became>): Became {
     if (error instanceof ValueError) return { ...facts, outcome: 'skipped', reason: error.message };
     // What was asked ends with the reason for which the caller left, whatever that is.
     if (this.signal.aborted) return { ...facts, outcome: 'skipped', reason: GONE };
@@ -165,7 +171,7 @@ class Run {
     return { args, response, principal, tool };
   }
 
-  private failed(rule: CompiledRule, facts: Partial<Told>, reason: string): Told {
+  private failed(rule: CompiledRule, facts: Partial<Became>, reason: string): Became {
     this.warn(rule, `added nothing: ${reason}. The result itself is complete`);
     return { ...facts, outcome: 'failed', reason };
   }
@@ -188,7 +194,7 @@ const withoutQuoted = (message: string): string => message.replace(/"[^"]*"|'[^'
 
 const GONE = 'nobody waits for it any more';
 
-type Told = Omit<RuleOutcome, 'rule' | 'version' | 'ms'>;
+type Became = Omit<RuleOutcome, 'rule' | 'version' | 'ms'>;
 
 const skipped = ({ name, version }: CompiledRule, reason: string): RuleOutcome => ({
   rule: name,

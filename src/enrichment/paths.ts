@@ -53,7 +53,6 @@ const NOTHING: readonly never[] = [];
 function definite(text: string, keys: readonly (string | number)[]): Path {
   return {
     text,
-    isDefinite: true,
     find(root) {
       const value = follow(root, keys);
       return value === undefined ? NOTHING : [value];
@@ -86,7 +85,6 @@ function follow(root: Json | Root, keys: readonly (string | number)[]): Json | u
 function walking(text: string, keys: readonly (string | number)[]): Path {
   return {
     text,
-    isDefinite: false,
     find(root) {
       const found: Json[] = [];
       walk(root, keys, (value) => found.push(value));
@@ -133,7 +131,6 @@ function searching(text: string, steps: readonly Step[]): Path {
   const library = librarySteps(steps);
   return {
     text,
-    isDefinite: false,
     find: (root) => search(library, root).map(({ value }) => value),
     places: (root) => search(library, root).map(({ place }) => place),
   };

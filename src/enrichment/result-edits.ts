@@ -12,8 +12,6 @@ import type { Merge } from './merge.ts';
 import { type Note, textBlock } from './readable.ts';
 import { type JsonText, jsonLiterals, parsed, type ResultParts, resultParts } from './response.ts';
 
-export type { Note } from './readable.ts';
-
 /**
  * For one splice, in any order. They may be spliced together with edits of other places, but not with the removal of all
  * members that the result has. A result that is not to be understood gets none.

@@ -17,8 +17,6 @@ export interface Root {
 /** A compiled JSONPath. Nothing found: an empty list. */
 export interface Path {
   readonly text: string;
-  /** Finds at most one value. */
-  readonly isDefinite: boolean;
   find(root: Json | Root): readonly Json[];
   /** Where: keys and indices from the root. */
   places(root: Json | Root): readonly Place[];
@@ -54,16 +52,18 @@ export type Request =
   /** Works out its own questions (presets/). */
   | { readonly kind: 'preset'; readonly source: string; readonly preset: 'table_context' | 'query_context' };
 
+/**
+ * `merged`; `kept`: something stood there already; `repeated`: the session had been told; `empty`: the source knew nothing;
+ * `skipped`: `when` did not hold or a binding found nothing; `failed`; `off`: its error budget is spent.
+ */
+export const OUTCOMES = ['merged', 'kept', 'repeated', 'empty', 'skipped', 'failed', 'off'] as const;
+
 /** What became of one rule in one call: for the audit, the spans, the metrics and a dry run. */
 export interface RuleOutcome {
   readonly rule: string;
   readonly version: number;
-  /**
-   * `merged`; `kept`: something stood there already; `repeated`: the session had been told; `empty`: the source knew
-   * nothing; `skipped`: `when` did not hold or a binding found nothing; `failed`; `off`: its error budget is spent.
-   */
-  readonly outcome: 'merged' | 'kept' | 'repeated' | 'empty' | 'skipped' | 'failed' | 'off';
-  /** Why it was skipped or failed. */
+  readonly outcome: (typeof OUTCOMES)[number];
+  /** Why nothing was added. */
   readonly reason?: string;
   /** `warehouse`, or `tool crm__get_account`. */
   readonly source?: string;

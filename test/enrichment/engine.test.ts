@@ -190,6 +190,27 @@ t.test('what a source says of a value is for the agent, not for the record', asy
   t.match(warnings[0], /s3cr3t/);
 });
 
+t.test('rows beyond what an element may gain are left out, and the agent is told', async (t) => {
+  const source = answering(() => [
+    { id: 1, n: 'a' },
+    { id: 1, n: 'b' },
+    { id: 2, n: 'c' },
+  ]);
+  const each = rule('each', {
+    forEach: '$.response.orders[*]',
+    maxRows: 1,
+    source: { use: 'pg', query: 'select id, n from t where id in (:id)', bind: { id: '$.item.id' } },
+  });
+  const { value, outcomes, warnings } = await run(
+    structured('{"orders":[{"id":1},{"id":2},{"id":3}]}'),
+    [each],
+    source,
+  );
+  t.same(value.orders, [{ id: 1, more: { id: 1, n: 'a' } }, { id: 2, more: { id: 2, n: 'c' } }, { id: 3 }]);
+  t.match(outcomes, [{ outcome: 'merged', truncated: true, elements: [2, 3] }]);
+  t.match(warnings, [/"each".*first 1 rows of each/]);
+});
+
 t.test('a failing source leaves a warning, and the next rule runs', async (t) => {
   const source = answering(({ values }) => {
     if (values[0] === 'bad') throw new SourceError('unavailable', 'the database is away');

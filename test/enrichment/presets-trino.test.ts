@@ -22,7 +22,6 @@ async function tell(
   const context: PresetContext = {
     root: { args: {}, response, principal: {}, tool: {} },
     values: new Map(Object.entries(bound)),
-    sourceType: 'trino',
     sourceName: 'warehouse',
     ask,
   };

@@ -39,7 +39,6 @@ async function tell({ args = {}, response = {}, bound = {} }: Call): Promise<rea
   const context: PresetContext = {
     root: { args, response, principal: {}, tool: {} },
     values: new Map(Object.entries(bound)),
-    sourceType: 'datahub',
     sourceName: 'catalog',
     ask: (rendered) => client.ask(rendered, asked),
   };

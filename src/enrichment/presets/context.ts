@@ -1,5 +1,4 @@
 /** What a preset is given. */
-import type { SourceType } from '../../config/document.ts';
 import type { Json } from '../../mcp/exact-json.ts';
 import type { Rendered, SourceAnswer } from '../../sources/source.ts';
 import type { Root } from '../rule.ts';
@@ -9,7 +8,6 @@ export interface PresetContext {
   /** What the rule binds, by name. */
   readonly values: ReadonlyMap<string, readonly Json[]>;
   /** Of the source that `use` names. */
-  readonly sourceType: SourceType;
   readonly sourceName: string;
   /** Asks that source, with a request of its kind. Rejects with SourceError. */
   ask(rendered: Rendered): Promise<SourceAnswer>;

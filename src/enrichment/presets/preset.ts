@@ -10,8 +10,6 @@ export interface KnownPreset {
   readonly sourceType: SourceType;
   /** What may be bound; nothing must be. */
   readonly names: ReadonlySet<string>;
-  /** Where its rows go unless the rule says otherwise. */
-  readonly path: string;
 }
 
 export const PRESETS: Readonly<Record<'table_context' | 'query_context', KnownPreset>> = {
@@ -19,12 +17,10 @@ export const PRESETS: Readonly<Record<'table_context' | 'query_context', KnownPr
     preset: tableContext,
     sourceType: 'datahub',
     names: new Set(['tables', 'catalog', 'schema', 'platform', 'instance', 'env']),
-    path: 'semantic_context',
   },
   query_context: {
     preset: queryContext,
     sourceType: 'trino',
     names: new Set(['platform', 'instance', 'catalog']),
-    path: 'query_context',
   },
 };
