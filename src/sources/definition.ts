@@ -13,7 +13,6 @@ export function definitionOf(tenant: string, source: SourceRevision, secrets: Se
     id,
     tenant,
     name,
-    type: config.type,
     // The credential's id changes with what it holds; the values themselves stay out of it.
     digest: createHash('sha256')
       .update(JSON.stringify([id, config, source.credentialId]))

@@ -25,11 +25,7 @@ export interface OpenSourceOptions {
 export class OpenSource {
   readonly key: string;
   isClosed = false;
-  /** Questions, and how many of them needed no request of their own. */
-  asked = 0;
-  cached = 0;
-  private failed = 0;
-  private lastError: string | undefined;
+  private wasAsked = false;
   /** Why it is not asked. What else was said to one caller, about one's values, is not for the next. */
   private lastIllness: string | undefined;
   private underWay = 0;
@@ -61,33 +57,32 @@ export class OpenSource {
   }
 
   health(): SourceHealth {
-    const { asked, failed, cached, lastError, breaker } = this;
+    const { breaker, wasAsked } = this;
     const { tenant, name } = this.definition;
-    const state = breaker.isOpen ? 'open' : breaker.isFailing ? 'failing' : asked === 0 ? 'unused' : 'ok';
-    return { tenant, name, state, ...(lastError !== undefined && { lastError }), asked, failed, cached };
+    return {
+      tenant,
+      name,
+      state: breaker.isOpen ? 'open' : breaker.isFailing ? 'failing' : wasAsked ? 'ok' : 'unused',
+    };
   }
 
   /** Settles at the latest when `asked.signal` aborts. Rejects with SourceError, or with the signal's reason. */
   async ask(rendered: Rendered, asked: Asked): Promise<SourceAnswer> {
     const { now } = this.options;
     const giveUpAt = now() + asked.timeoutMs;
-    try {
-      this.refuseWhileOpen();
-      this.underWay++;
-      const answer = this.queue.run(asked.signal, () =>
-        this.send(rendered, {
-          signal: asked.signal,
-          timeoutMs: Math.max(1, Math.floor(giveUpAt - now())),
-          maxRows: asked.maxRows,
-          maxBytes: asked.maxBytes,
-        }),
-      );
-      answer.catch(() => {}).finally(() => this.ended());
-      return await within(asked.signal, answer);
-    } catch (error) {
-      this.failed++;
-      throw error;
-    }
+    this.wasAsked = true;
+    this.refuseWhileOpen();
+    this.underWay++;
+    const answer = this.queue.run(asked.signal, () =>
+      this.send(rendered, {
+        signal: asked.signal,
+        timeoutMs: Math.max(1, Math.floor(giveUpAt - now())),
+        maxRows: asked.maxRows,
+        maxBytes: asked.maxBytes,
+      }),
+    );
+    answer.catch(() => {}).finally(() => this.ended());
+    return await within(asked.signal, answer);
   }
 
   async close(): Promise<void> {
@@ -114,7 +109,6 @@ export class OpenSource {
       () => this.breaker.end(pass, 'well'),
       (error) => {
         const health = healthBy(error);
-        if (error instanceof SourceError) this.lastError = error.message;
         if (health === 'ill') this.lastIllness = (error as SourceError).message;
         this.breaker.end(pass, health);
       },

@@ -3,14 +3,7 @@ import type { Logger } from '../telemetry/log.ts';
 import type { Meters } from '../telemetry/meters.ts';
 import { AnswerCache, type KnownAnswer } from './cache.ts';
 import { OpenSource } from './open-source.ts';
-import {
-  type Asked,
-  type Rendered,
-  type SourceClient,
-  type SourceDefinition,
-  SourceError,
-  type SourceTest,
-} from './source.ts';
+import { type SourceClient, type SourceDefinition, SourceError, type SourceTest } from './source.ts';
 import type { SourceHealth, Sources } from './sources.ts';
 
 export interface SourcesOptions {
@@ -81,14 +74,13 @@ export function createSources(options: SourcesOptions): Sources {
         return Promise.reject(new SourceError('not asked', `the source ${definition.name} cannot be used: ${fault}`));
       }
       const source = sourceOf(definition);
-      source.asked++;
       if (asked.cacheMs <= 0) return source.ask(rendered, asked).then(fresh);
       // What is cut depends on the limits.
       const key = `${source.key} ${asked.maxRows} ${asked.maxBytes} ${rendered.key}`;
       const known = cache.find(key, asked.cacheMs);
-      if (known === undefined) return shared(cache, source, key, rendered, asked);
-      source.cached++;
-      return known;
+      if (known !== undefined) return known;
+      const { timeoutMs, maxRows, maxBytes } = asked;
+      return cache.share(key, asked, (signal) => source.ask(rendered, { signal, timeoutMs, maxRows, maxBytes }));
     },
     async test(definition, signal): Promise<SourceTest> {
       const startedAt = now();
@@ -129,18 +121,3 @@ function cannotUse({ fault, config }: SourceDefinition): string | undefined {
 }
 
 const fresh = (answer: Awaited<ReturnType<SourceClient['ask']>>): KnownAnswer => ({ ...answer, isCached: false });
-
-async function shared(
-  cache: AnswerCache,
-  source: OpenSource,
-  key: string,
-  rendered: Rendered,
-  asked: Asked & { readonly cacheMs: number },
-): Promise<KnownAnswer> {
-  const { timeoutMs, maxRows, maxBytes } = asked;
-  const answer = await cache.share(key, asked, (signal) =>
-    source.ask(rendered, { signal, timeoutMs, maxRows, maxBytes }),
-  );
-  if (answer.isCached) source.cached++;
-  return answer;
-}

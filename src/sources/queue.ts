@@ -17,14 +17,6 @@ export class Queue {
     this.options = options;
   }
 
-  get inFlight(): number {
-    return this.running;
-  }
-
-  get waiting(): number {
-    return this.line.size;
-  }
-
   /**
    * Does the work when it is its turn. A signal that aborts before takes it out of the line, and rejects with the signal's
    * reason; afterwards the work itself must end, since its place is taken until it has.

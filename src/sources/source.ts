@@ -1,5 +1,5 @@
 /** What all kinds of sources have in common. A kind is a template compiler, which is pure, and a client. */
-import type { SourceConfig, SourceType } from '../config/document.ts';
+import type { SourceConfig } from '../config/document.ts';
 import type { Json } from '../mcp/exact-json.ts';
 
 /** What is wrong with a rule, told when it is saved. */
@@ -104,7 +104,6 @@ export interface SourceDefinition {
   readonly id: string;
   readonly tenant: string;
   readonly name: string;
-  readonly type: SourceType;
   /** The same digest is the same configuration, secrets included. */
   readonly digest: string;
   /** Secrets are plain strings here. */

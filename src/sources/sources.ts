@@ -24,11 +24,6 @@ export interface SourceHealth {
   readonly tenant: string;
   readonly name: string;
   readonly state: 'unused' | 'ok' | 'failing' | 'open';
-  readonly lastError?: string;
-  /** Since this process opened it. */
-  readonly asked: number;
-  readonly failed: number;
-  readonly cached: number;
 }
 
 /** Calls a tool for a rule, as the caller. Rejects with SourceError: also where the caller may not call it. */

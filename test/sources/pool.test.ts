@@ -18,7 +18,6 @@ function definition(
     id: changes.name ?? 'warehouse',
     tenant: 'default',
     name: changes.name ?? 'warehouse',
-    type: 'http',
     digest: changes.digest ?? 'one',
     config: {
       type: 'http',
@@ -88,7 +87,7 @@ t.test('opens a source at its first question, and keeps so many waiting', async 
   const stage = new Stage({ maxWaiting: 1 });
   stage.sources.update([SOURCE]);
   t.same(stage.opened, []);
-  t.match(stage.sources.health(), [{ name: 'warehouse', state: 'unused', asked: 0 }]);
+  t.match(stage.sources.health(), [{ name: 'warehouse', state: 'unused' }]);
   const answers = [stage.ask('a'), stage.ask('b'), stage.ask('c')];
   await t.rejects(stage.ask('d'), { kind: 'busy', message: /warehouse is busy: 2 requests are under way and 1 wait/ });
   await settled();
@@ -110,7 +109,7 @@ t.test('opens a source at its first question, and keeps so many waiting', async 
     ],
   );
   t.same(stage.opened, ['one']);
-  t.match(stage.sources.health(), [{ state: 'ok', asked: 4, failed: 1, cached: 0 }]);
+  t.match(stage.sources.health(), [{ state: 'ok' }]);
 });
 
 t.test('a source that fails in a row is left alone, then asked by one', async (t) => {
@@ -125,7 +124,7 @@ t.test('a source that fails in a row is left alone, then asked by one', async (t
     message: /is not asked after failing repeatedly: until 20..-.*Z\. The last failure: connection refused/,
   });
   t.equal(stage.questions.length, 2);
-  t.match(stage.sources.health(), [{ state: 'open', lastError: 'connection refused', asked: 3, failed: 3 }]);
+  t.match(stage.sources.health(), [{ state: 'open' }]);
   stage.now = 1000;
   const probe = stage.ask('a');
   await stage.question(2);
@@ -144,7 +143,6 @@ t.test('what was said to one caller about its values is not told to the next', a
   await Promise.all(answers);
   const error = await stage.ask('d').catch((failure) => failure);
   t.match(error, { kind: 'not asked', message: /The last failure: connection refused$/ });
-  t.match(stage.sources.health(), [{ lastError: /ada@example.com/ }], 'but to operators');
 });
 
 t.test('who waits when it opens is told at once', async (t) => {
@@ -251,7 +249,7 @@ t.test('an answer is kept for the shorter of what was asked, and frozen', async 
   const never = stage.ask('a', { cacheMs: 0 });
   (await stage.question(5)).answer([6]);
   t.same((await never).rows, [6]);
-  t.match(stage.sources.health()[0], { asked: 7, cached: 2 });
+  t.equal(stage.questions.length, 6);
 });
 
 t.test('failures are shared, not kept', async (t) => {

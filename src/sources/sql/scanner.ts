@@ -9,7 +9,7 @@ export type { Dialect } from './tokens.ts';
 export type { Placeholder } from './values.ts';
 
 /** Longer statements are refused, bytes. */
-export const MAX_TEMPLATE_BYTES = 64 * 1024;
+const MAX_TEMPLATE_BYTES = 64 * 1024;
 
 export interface ScannedStatement {
   /** Without what follows the statement: `;`, space, comments. */

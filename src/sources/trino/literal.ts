@@ -6,7 +6,7 @@ import { ExactNumber, type Json } from '../../mcp/exact-json.ts';
 import { type Bound, ValueError } from '../source.ts';
 
 /** More values in one list are refused. */
-export const MAX_LIST_VALUES = 10_000;
+const MAX_LIST_VALUES = 10_000;
 /** Digits that Trino's decimal holds. */
 const MAX_DIGITS = 38;
 const MIN_BIGINT = -(2n ** 63n);

@@ -4,7 +4,7 @@ import { type Placeholder, type ScannedStatement, scanStatement } from '../sql/s
 import { listLiteral, literal } from './literal.ts';
 
 /** Trino's default `query.max-length`, characters. */
-export const MAX_STATEMENT_LENGTH = 1_000_000;
+const MAX_STATEMENT_LENGTH = 1_000_000;
 /** Characters of a statement that people are shown. */
 const MAX_SHOWN = 4000;
 
