@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { SecretReference } from '../config/document.ts';
 import type { Queryable } from '../storage/database.ts';
-import type { Vault } from './vault.ts';
+import { type Vault, VaultError } from './vault.ts';
 
 /** The tables whose rows have secrets, and by which column `credentials` refers to them. */
 const COLUMNS = { connections: 'connection_id', sources: 'source_id' } as const;
@@ -40,6 +40,27 @@ export async function readSecrets(
     .where('id', 'in', ids)
     .execute();
   return new Map(rows.map((row) => [row.id, unseal(vault, row)]));
+}
+
+/**
+ * The secrets that a revision's row names, or why there are none to use, in words for callers. `onClosed` is told, in
+ * words for operators, why they do not open.
+ */
+export async function secretsOf(
+  db: Queryable,
+  vault: Vault,
+  id: string | null,
+  onClosed: (why: string) => void = () => {},
+): Promise<SecretValues | string> {
+  if (id === null) return {};
+  try {
+    // A row that is gone went with a newer revision, which is on its way.
+    return (await readSecrets(db, vault, [id])).get(id) ?? 'its secrets were replaced';
+  } catch (error) {
+    if (!(error instanceof VaultError)) throw error;
+    onClosed(error.message);
+    return 'its secrets cannot be opened with SALLYPORT_SECRET_KEY';
+  }
 }
 
 /** A row's own (shared) secrets, or undefined if it has none. */

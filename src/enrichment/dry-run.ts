@@ -8,8 +8,7 @@ import type { AdminContext } from '../control-plane/context.ts';
 import { invalid, notFound } from '../control-plane/refusal.ts';
 import { newestRevision } from '../control-plane/store.ts';
 import { compileWorld } from '../control-plane/world.ts';
-import { readSecrets } from '../credentials/store.ts';
-import { VaultError } from '../credentials/vault.ts';
+import { secretsOf } from '../credentials/store.ts';
 import type { Principal } from '../exchange/exchange.ts';
 import { findKey } from '../identity/store.ts';
 import type { JsonObject } from '../mcp/exact-json.ts';
@@ -213,18 +212,7 @@ async function definitionsOf(
 ): Promise<ReadonlyMap<string, SourceDefinition>> {
   const definitions = new Map<string, SourceDefinition>();
   for (const source of sources) {
-    if (!source.config.enabled) continue;
-    const { credentialId } = source;
-    let secrets: Parameters<typeof definitionOf>[2] = {};
-    try {
-      if (credentialId !== null) {
-        secrets =
-          (await readSecrets(database.kysely, vault, [credentialId])).get(credentialId) ?? 'its secrets are gone';
-      }
-    } catch (error) {
-      if (!(error instanceof VaultError)) throw error;
-      secrets = error.message;
-    }
+    const secrets = await secretsOf(database.kysely, vault, source.credentialId);
     definitions.set(source.name, definitionOf(tenant, source, secrets));
   }
   return definitions;

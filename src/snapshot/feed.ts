@@ -5,7 +5,7 @@
 
 import { joinSecrets } from '../config/secrets.ts';
 import { brokenInjection, injectionOf } from '../credentials/injection.ts';
-import { readSecrets, type SecretValues } from '../credentials/store.ts';
+import { type SecretValues, secretsOf } from '../credentials/store.ts';
 import type { Vault } from '../credentials/vault.ts';
 import type { KeyRing } from '../identity/key-ring.ts';
 import type { Tombstones } from '../sessions/tombstones.ts';
@@ -223,25 +223,12 @@ class FeedState {
     return true;
   }
 
-  /** The secrets of a row, or why there are none to use. `whose` is for the log. */
-  private async secretsOf(
-    credentialId: string | null,
-    whose: Readonly<Record<string, string>>,
-  ): Promise<SecretValues | string> {
-    if (credentialId === null) return {};
+  /** `whose` is for the log. */
+  private secretsOf(id: string | null, whose: Readonly<Record<string, string>>): Promise<SecretValues | string> {
     const { database, vault, log } = this.options;
-    try {
-      const values = (await readSecrets(database.kysely, vault, [credentialId])).get(credentialId);
-      // The row went with a newer revision, which is on its way.
-      return values ?? 'its secrets were replaced';
-    } catch (error) {
-      if ((error as Error).name !== 'VaultError') throw error;
-      log.error(
-        { ...whose, error: (error as Error).message },
-        'a credential cannot be opened; what needs it is refused',
-      );
-      return 'its secrets cannot be opened with SALLYPORT_SECRET_KEY';
-    }
+    return secretsOf(database.kysely, vault, id, (error) =>
+      log.error({ ...whose, error }, 'a credential cannot be opened; what needs it is refused'),
+    );
   }
 
   private async readKeys(): Promise<void> {

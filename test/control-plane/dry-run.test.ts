@@ -105,6 +105,11 @@ t.test('what a rule does not fit, and what fails, is told in the trace', async (
     status: 400,
     errors: [{ path: 'rule.source.use', message: /no source "nope"/ }],
   });
+  await call('PATCH', '/sources/crmapi', { enabled: false });
+  t.match(await trace({}, { id: 1 }), {
+    trace: [{ outcome: 'failed', reason: /crmapi cannot be used: it is switched off/ }],
+  });
+  await call('PATCH', '/sources/crmapi', { enabled: true });
   t.match(await trace({ tol: 1 }, {}), { status: 400, errors: [{ path: 'rule.tol' }] });
   t.match(await trace({}, undefined), { status: 400, errors: [{ path: 'response' }] });
   t.match(await trace({}, { id: 1 }, { withOthers: true }), { status: 400, errors: [{ path: 'tool' }] });
