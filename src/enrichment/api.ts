@@ -19,6 +19,7 @@ import {
 } from '../control-plane/endpoint.ts';
 import { namedResource } from '../control-plane/named-resource.ts';
 import { invalid, notFound, ownedByFile, Refusal } from '../control-plane/refusal.ts';
+import type { Queryable } from '../storage/database.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
 import { dryRun } from './dry-run.ts';
 import { dryRunAnswer, dryRunBody, readDryRun } from './dry-run-body.ts';
@@ -143,7 +144,7 @@ export function rulesApi(context: AdminContext): Api {
       const name = request.param('name');
       const row = await rules.change(`roll rule ${name} back to version ${version}`, async (trx) => {
         const target = await findVersion(trx, tenant, name, version);
-        if (target === undefined) throw await noSuchVersion(name, version);
+        if (target === undefined) throw await noSuchVersion(trx, tenant, name, version);
         const before = await findRow(trx, 'rules', tenant, name);
         if (before !== undefined) rules.mayChange(request, before);
         return (await saveRule(trx, { tenant, name, config: target.config, owner: 'api' })).row;
@@ -152,16 +153,17 @@ export function rulesApi(context: AdminContext): Api {
     },
   );
 
-  const noSuchVersion = async (name: string, version: number): Promise<Refusal> => {
-    const [newest] = await listVersions(database.kysely, tenant, name, { limit: 1 });
-    if (newest === undefined) return notFound('rule', name);
-    return new Refusal(
-      404,
-      'Not found',
-      `The rule "${name}" has no version ${version}: its newest is ${newest.version}.`,
-    );
-  };
   return api;
+}
+
+async function noSuchVersion(db: Queryable, tenant: string, name: string, version: number): Promise<Refusal> {
+  const [newest] = await listVersions(db, tenant, name, { limit: 1 });
+  if (newest === undefined) return notFound('rule', name);
+  return new Refusal(
+    404,
+    'Not found',
+    `The rule "${name}" has no version ${version}: its newest is ${newest.version}.`,
+  );
 }
 
 const rollbackSchema = strict({ version: z.int().min(1) });
