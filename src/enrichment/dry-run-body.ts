@@ -6,6 +6,7 @@ import { toProblem, validate } from '../config/problems.ts';
 import { withoutReadOnly } from '../control-plane/named-resource.ts';
 import { invalid } from '../control-plane/refusal.ts';
 import type { DryRun } from './dry-run.ts';
+import { OUTCOMES } from './rule.ts';
 
 const principal = z.union(
   [
@@ -62,7 +63,7 @@ export const dryRunAnswer = z.object({
     z.object({
       rule: z.string(),
       version: z.int(),
-      outcome: z.enum(['merged', 'kept', 'repeated', 'empty', 'skipped', 'failed', 'off']),
+      outcome: z.enum(OUTCOMES),
       reason: z.string().optional(),
       source: z.string().optional(),
       query: z.string().optional(),
