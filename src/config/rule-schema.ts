@@ -145,6 +145,11 @@ const ruleShape = {
 type Written = z.output<z.ZodObject<typeof ruleShape>>;
 
 function readRule(written: Written, context: z.RefinementCtx): RuleConfig {
+  if ('tool' in written.source && written.cache > 0) {
+    const message = 'has no place beside "tool": what a tool answers is for its caller alone';
+    context.addIssue({ code: 'custom', path: ['cache'], message });
+    return z.NEVER;
+  }
   const { timeout, cache, merge: wanted = merge.parse({}), ...rest } = written;
   const preset = 'preset' in written.source ? PRESET_PATHS[written.source.preset] : undefined;
   const target = wanted.path ?? preset;

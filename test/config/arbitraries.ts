@@ -77,7 +77,7 @@ const source: fc.Arbitrary<RuleSource> = fc.oneof(
   fc.record({ use: word, preset: fc.constantFrom('table_context' as const, 'query_context' as const), bind }),
 );
 
-export const rule: fc.Arbitrary<RuleConfig> = fc.record(
+const anyRule: fc.Arbitrary<RuleConfig> = fc.record(
   {
     enabled: fc.boolean(),
     description: text,
@@ -124,3 +124,6 @@ export const rule: fc.Arbitrary<RuleConfig> = fc.record(
     ],
   },
 );
+
+/** What a tool answers is never used again. */
+export const rule = anyRule.map((one) => ('tool' in one.source ? { ...one, cacheMs: 0 } : one));

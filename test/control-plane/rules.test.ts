@@ -112,6 +112,9 @@ t.test('rules: defaults, and what is wrong is told with its place', async (t) =>
   t.match(await errors(source({ query: 'select 1' })), [/^source.request: has no place beside "query"/]);
   t.match(await errors({ source: { use: 'crmapi', bind: {} } }), [/^source: needs one of query, request/]);
   t.match(await errors({ source: { request: 'GET /x' } }), [/^source.use: is required/]);
+  t.match(await errors({ cache: '1m', source: { tool: 'crm__get_owner', bind: {} } }), [
+    /^cache: has no place beside "tool": /,
+  ]);
   t.match(await errors(source({ bind: { 'a-b': 1 } })), [/^source.bind/]);
   t.match(await errors(source({ bind: { id: 9007199254740993n.toString(), '1x': 1 } })), [/1x/]);
   // What only the compiler knows.
