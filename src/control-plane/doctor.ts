@@ -183,7 +183,6 @@ async function checkConnections({ database, tenant }: AdminContext): Promise<rea
   });
 }
 
-/** Rules that switched themselves off; nothing is said of those that run. */
 async function checkSources({ gateway, tenant }: AdminContext): Promise<readonly Finding[]> {
   const states = await sourceStates(gateway.runtimeDir, tenant);
   return [...states].map(([name, state]) =>
@@ -197,6 +196,7 @@ async function checkSources({ gateway, tenant }: AdminContext): Promise<readonly
   );
 }
 
+/** Rules that switched themselves off; nothing is said of those that run. */
 async function checkRules({ database, tenant }: AdminContext): Promise<readonly Finding[]> {
   const rows = await listRows(database.kysely, 'rules', tenant);
   const trips = await readTrips(database.kysely, tenant);

@@ -66,7 +66,7 @@ export async function recordedCallOf(context: AdminContext, tenant: Tenant, id: 
   const event = z.uuid().safeParse(id).success ? await recordedCall(database.kysely, tenant.id, id) : undefined;
   if (event === undefined) throw notFound('audit event', id);
   if (event.method !== 'tools/call') throw cannot('The event is not the call of a tool: choose a tools/call.');
-  if (event.result === null) throw cannot(howToRecord('results', event.result_sha256 !== null));
+  if (event.result === null) throw cannot(howToRecord(event.result_sha256 !== null));
   const result = parseJson(event.result);
   if (!isObject(result) || (result.content === undefined && result.structuredContent === undefined)) {
     const isCut = isObject(result) && typeof result.truncated === 'string';
@@ -98,7 +98,7 @@ export async function recordedCallOf(context: AdminContext, tenant: Tenant, id: 
 
 const cannot = (detail: string): Refusal => new Refusal(409, 'Nothing to try the rule on', detail);
 
-function howToRecord(what: 'results', hasDigest: boolean): string {
+function howToRecord(hasDigest: boolean): string {
   const modes: readonly RecordMode[] = ['redacted', 'full'];
-  return `The result of this call was not recorded${hasDigest ? ', only its digest' : ''}. Set audit.record.${what} to ${modes.join(' or ')}, call the tool again, and use that call; or send a sample as "response".`;
+  return `The result of this call was not recorded${hasDigest ? ', only its digest' : ''}. Set audit.record.results to ${modes.join(' or ')}, call the tool again, and use that call; or send a sample as "response".`;
 }
