@@ -4,7 +4,7 @@
  */
 
 import type { TemplateFault } from '../source.ts';
-import { faultAt } from '../sql/fault.ts';
+import { faultAt, faultText } from '../sql/fault.ts';
 
 export interface Hole {
   readonly name: string;
@@ -46,8 +46,7 @@ export function readRequestLine(text: string): RequestLine | { readonly fault: T
     return read(text);
   } catch (error) {
     if (!(error instanceof LineFault)) throw error;
-    const { line, column, message } = faultAt(text, error.offset, error.message);
-    return { fault: { path: 'source.request', message: `line ${line}, column ${column}: ${message}` } };
+    return { fault: { path: 'source.request', message: faultText(faultAt(text, error.offset, error.message)) } };
   }
 }
 

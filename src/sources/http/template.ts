@@ -2,6 +2,7 @@
 import { compilePath } from '../../enrichment/paths.ts';
 import type { Path } from '../../enrichment/rule.ts';
 import { ExactNumber, type Json } from '../../mcp/exact-json.ts';
+import { shownText } from '../shown-text.ts';
 import { type Bound, type Compiled, type Rendered, type TemplateFault, ValueError } from '../source.ts';
 import { type BodyTemplate, readBody } from './body.ts';
 import { hasDotSegment, type Piece, type RequestLine, readRequestLine } from './request-line.ts';
@@ -22,7 +23,6 @@ export interface HttpRequest extends Rendered {
 /** Longer ones no server takes, and a list of values may be long. In characters. */
 const MAX_PATH = 65_536;
 const MAX_BODY = 1_048_576;
-const MAX_SHOWN = 8_192;
 
 type Values = ReadonlyMap<string, Bound>;
 
@@ -76,7 +76,7 @@ function render(
   }
   const shown = `${line.method} ${path}${text === undefined ? '' : `\n${text}`}`;
   return {
-    shown: shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown,
+    shown: shownText(shown),
     key: JSON.stringify([line.method, path, text, rows?.text]),
     method: line.method,
     path,

@@ -4,6 +4,7 @@ import { compilePath } from '../../enrichment/paths.ts';
 import type { Path } from '../../enrichment/rule.ts';
 import { type Json, type JsonObject, jsonText, parseJson } from '../../mcp/exact-json.ts';
 import type { CatalogItem } from '../../snapshot/snapshot.ts';
+import { shownText } from '../shown-text.ts';
 import type { Bound, Compiled, Rendered } from '../source.ts';
 
 export interface ToolRequest extends Rendered {
@@ -11,9 +12,6 @@ export interface ToolRequest extends Rendered {
   /** What of the answer becomes rows; undefined: the answer itself (rows.ts). */
   readonly rows: Path | undefined;
 }
-
-/** In characters. */
-const MAX_SHOWN = 8192;
 
 export function compileTool(source: {
   readonly tool: string;
@@ -44,7 +42,7 @@ function render(tool: string, rows: Path | undefined, values: ReadonlyMap<string
   const args = Object.fromEntries(values) as Record<string, Json>;
   const shown = `${tool} ${jsonText(args)}`;
   return {
-    shown: shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown,
+    shown: shownText(shown),
     key: JSON.stringify([shown, rows?.text]),
     args,
     rows,

@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { ExactNumber, type Json, jsonText } from '../../mcp/exact-json.ts';
+import { shownText } from '../shown-text.ts';
 import { type Bound, type Compiled, type Rendered, ValueError } from '../source.ts';
-import { type ScannedStatement, type SqlFault, scanStatement } from '../sql/scanner.ts';
+import { compileSql } from '../sql/compile.ts';
+import type { ScannedStatement } from '../sql/scanner.ts';
 import { findEffect } from './effects.ts';
 
 export interface PostgresRequest extends Rendered {
@@ -17,32 +19,19 @@ export interface PostgresRequest extends Rendered {
 
 /** The protocol counts parameters in 16 bits. */
 const MAX_VALUES = 10_000;
-const MAX_SHOWN = 8_192;
 
 export function compilePostgres(query: string): Compiled {
-  const scanned = scanStatement(query, 'postgres');
-  if ('faults' in scanned) return refused(scanned.faults);
-  const effect = findEffect(scanned.text);
-  if (effect !== undefined) return refused([effect]);
-  const names = new Map<string, 'one' | 'list'>();
-  for (const { name, takes } of scanned.placeholders) {
-    // Where it also stands for one value, it is one everywhere.
-    if (names.get(name) !== 'one') names.set(name, takes);
-  }
-  const statement: Statement = {
-    pieces: piecesOf(scanned),
-    fixedName: [...names.values()].includes('list') ? undefined : nameOf(scanned.text),
-  };
-  return { template: { names, mayWrite: false, render: (values) => render(statement, values) } };
-}
-
-function refused(faults: readonly SqlFault[]): Compiled {
-  return {
-    faults: faults.map(({ line, column, message }) => ({
-      path: 'source.query',
-      message: `line ${line}, column ${column}: ${message}`,
-    })),
-  };
+  return compileSql(query, {
+    dialect: 'postgres',
+    findFault: findEffect,
+    renderer(scanned, names) {
+      const statement: Statement = {
+        pieces: piecesOf(scanned),
+        fixedName: [...names.values()].includes('list') ? undefined : nameOf(scanned.text),
+      };
+      return (values) => render(statement, values);
+    },
+  });
 }
 
 interface Statement {
@@ -92,7 +81,7 @@ function render({ pieces, fixedName }: Statement, bound: ReadonlyMap<string, Bou
   if (values.length > MAX_VALUES)
     throw new ValueError(`${values.length} values, and at most ${MAX_VALUES} can be bound`);
   return {
-    shown: shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown,
+    shown: shownText(shown),
     key: JSON.stringify([text, values]),
     text,
     values,

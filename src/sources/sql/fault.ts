@@ -6,6 +6,11 @@ export interface SqlFault {
   readonly message: string;
 }
 
+/** `line L, column C: …`, as it stands in a TemplateFault. */
+export function faultText({ line, column, message }: SqlFault): string {
+  return `line ${line}, column ${column}: ${message}`;
+}
+
 /** `offset`: UTF-16, of the offence in `text`. Lines end with LF, CR LF or CR. */
 export function faultAt(text: string, offset: number, message: string): SqlFault {
   const before = text.slice(0, offset).split(/\r\n|\n|\r/);
