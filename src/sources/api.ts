@@ -11,11 +11,9 @@ import { invalid, notFound, Refusal } from '../control-plane/refusal.ts';
 import { SOURCE_STATES, sourceStates } from '../control-plane/source-health.ts';
 import { revealDraft, SecretProblems, saveWithSecrets } from '../credentials/rows.ts';
 import { findRow, listRows } from '../storage/named-rows.ts';
-import type { Logger } from '../telemetry/log.ts';
 import { definitionOf } from './definition.ts';
-import { openSource } from './kinds.ts';
-import { createSources } from './pool.ts';
 import { SourceError, type SourceTest } from './source.ts';
+import { testSource } from './test-source.ts';
 import { within } from './within.ts';
 
 /** Longer than a source may take to wake up, shorter than a person waits. */
@@ -34,7 +32,7 @@ export function sourcesApi(context: AdminContext): Api {
   const test = async (name: string | undefined, config: SourceConfig): Promise<SourceTest> => {
     try {
       const revealed = await revealDraft(database.kysely, vault, 'sources', { tenant, name, config });
-      return await tryOut(tenant, name ?? 'draft', revealed, context.log);
+      return await tryOut(tenant, name ?? 'draft', revealed);
     } catch (error) {
       throw error instanceof SecretProblems ? invalid(error.problems) : error;
     }
@@ -100,14 +98,13 @@ export function sourcesApi(context: AdminContext): Api {
 }
 
 /** `config` has its secrets as plain text. */
-async function tryOut(tenant: string, name: string, config: SourceConfig, log: Logger): Promise<SourceTest> {
+async function tryOut(tenant: string, name: string, config: SourceConfig): Promise<SourceTest> {
   const definition = definitionOf(tenant, { id: randomUUID(), name, config, credentialId: null }, {});
   const controller = new AbortController();
   const late = new SourceError('timeout', `no answer within ${TEST_LIMIT_MS / 1000} s`);
   const timer = setTimeout(() => controller.abort(late), TEST_LIMIT_MS);
-  const sources = createSources({ open: openSource, log });
   try {
-    return await within(controller.signal, sources.test(definition, controller.signal));
+    return await within(controller.signal, testSource(definition, controller.signal));
   } catch (error) {
     if (error !== late) throw error;
     return { ok: false, error: late.message, durationMs: TEST_LIMIT_MS };

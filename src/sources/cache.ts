@@ -2,6 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import { ExactNumber, type Json } from '../mcp/exact-json.ts';
 import { type SourceAnswer, SourceError } from './source.ts';
+import type { KnownAnswer } from './sources.ts';
 import { within } from './within.ts';
 
 export interface CacheOptions {
@@ -10,8 +11,6 @@ export interface CacheOptions {
   /** Milliseconds that only grow. */
   readonly now: () => number;
 }
-
-export type KnownAnswer = SourceAnswer & { readonly isCached: boolean };
 
 /** How one asker asks. */
 export interface Asker {

@@ -22,6 +22,9 @@ export interface OpenSourceOptions {
   readonly onIdle: (source: OpenSource) => void;
 }
 
+/** The same key is the same source, configured the same. */
+export const keyOf = ({ id, digest }: SourceDefinition): string => `${id} ${digest}`;
+
 export class OpenSource {
   readonly key: string;
   isClosed = false;
@@ -36,8 +39,8 @@ export class OpenSource {
   private readonly breaker: Breaker;
 
   constructor(definition: SourceDefinition, options: OpenSourceOptions) {
-    const { id, digest, name, config } = definition;
-    this.key = `${id} ${digest}`;
+    const { name, config } = definition;
+    this.key = keyOf(definition);
     this.definition = definition;
     this.options = options;
     this.breaker = new Breaker({ ...config.circuitBreaker, now: options.now });

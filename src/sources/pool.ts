@@ -1,10 +1,10 @@
 /** The open sources of one process: each with its queue and its circuit breaker, all with one cache. */
 import type { Logger } from '../telemetry/log.ts';
 import type { Meters } from '../telemetry/meters.ts';
-import { AnswerCache, type KnownAnswer } from './cache.ts';
-import { OpenSource } from './open-source.ts';
-import { type SourceClient, type SourceDefinition, SourceError, type SourceTest } from './source.ts';
-import type { SourceHealth, Sources } from './sources.ts';
+import { AnswerCache } from './cache.ts';
+import { keyOf, OpenSource } from './open-source.ts';
+import { type SourceClient, type SourceDefinition, SourceError } from './source.ts';
+import type { KnownAnswer, SourceHealth, Sources } from './sources.ts';
 
 export interface SourcesOptions {
   /** Opens nothing yet, or may throw; sockets come with the first question. */
@@ -82,21 +82,6 @@ export function createSources(options: SourcesOptions): Sources {
       const { timeoutMs, maxRows, maxBytes } = asked;
       return cache.share(key, asked, (signal) => source.ask(rendered, { signal, timeoutMs, maxRows, maxBytes }));
     },
-    async test(definition, signal): Promise<SourceTest> {
-      const startedAt = now();
-      const took = (): number => Math.round(now() - startedAt);
-      if (definition.fault !== undefined) return { ok: false, error: definition.fault, durationMs: took() };
-      // One of its own: what is tested is the way there, too.
-      let client: SourceClient | undefined;
-      try {
-        client = open(definition);
-        return { ...(await client.test(signal)), durationMs: took() };
-      } catch (error) {
-        return { ok: false, error: (error as Error).message, durationMs: took() };
-      } finally {
-        await client?.close().catch(() => {});
-      }
-    },
     update(definitions) {
       const keys = new Set<string>();
       for (const definition of definitions) {
@@ -113,8 +98,6 @@ export function createSources(options: SourcesOptions): Sources {
     },
   };
 }
-
-const keyOf = ({ id, digest }: SourceDefinition): string => `${id} ${digest}`;
 
 function cannotUse({ fault, config }: SourceDefinition): string | undefined {
   return fault ?? (config.enabled ? undefined : 'it is switched off');

@@ -51,7 +51,6 @@ function answering(answer: (rendered: Rendered & { values: unknown[] }) => Json[
         const rows = await answer(rendered as never);
         return { rows: rows.slice(0, maxRows), isTruncated: rows.length > maxRows, isCached: false };
       },
-      test: () => Promise.reject(new Error('not here')),
       update: () => {},
       health: () => [],
       close: async () => {},

@@ -189,7 +189,6 @@ t.test('a client that throws something else, or does not open, is a fault that t
   });
   const options = { signal: new AbortController().signal, timeoutMs: 1, maxRows: 1, maxBytes: 1, cacheMs: 0 };
   await t.rejects(sources.ask(SOURCE, { shown: '', key: '' }, options), failed('bad answer'));
-  t.match(await sources.test(SOURCE, options.signal), { ok: false, error: 'bad certificate' });
 });
 
 t.test('a client that does not stop holds its place, not its asker', async (t) => {
@@ -356,7 +355,7 @@ t.test('what is gone or changed is closed once nothing uses it', async (t) => {
   await t.rejects(stage.ask('d', { source: changed }), failed('not asked'));
 });
 
-t.test('what cannot be used says why; a test goes past everything', async (t) => {
+t.test('what cannot be used says why', async (t) => {
   const stage = new Stage();
   const broken = definition({ name: 'broken', fault: 'its secrets were replaced' });
   const off = definition({ name: 'off', config: { enabled: false } });
@@ -369,10 +368,6 @@ t.test('what cannot be used says why; a test goes past everything', async (t) =>
     kind: 'not asked',
     message: /off cannot be used: it is switched off/,
   });
-  const { signal } = new AbortController();
-  t.match(await stage.sources.test(broken, signal), { ok: false, error: 'its secrets were replaced' });
-  t.match(await stage.sources.test(SOURCE, signal), { ok: true, server: 'Stage 1', durationMs: 0 });
-  t.same(stage.closed, ['one']);
 });
 
 t.test('a hit costs next to nothing', async (t) => {

@@ -1,5 +1,6 @@
 /** An HTTP API as a source: the origin and the path prefix of its URL, and nothing else, whatever a rule or an answer says. */
 import type { HttpSource } from '../../config/document.ts';
+import { isLoopback } from '../../config/names.ts';
 import { openHttpClient } from '../http-client.ts';
 import { type Asked, type SourceClient, SourceError } from '../source.ts';
 import { rowsOf } from './answer.ts';
@@ -63,8 +64,7 @@ function notes(config: HttpSource, url: URL, status: number): { notes?: readonly
   if (status >= 300 && status < 400) {
     found.push(`it answers its URL with a redirect (${status}); redirects are never followed`);
   }
-  const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
-  if (url.protocol === 'http:' && !isLocal && Object.keys(config.headers).length > 0) {
+  if (url.protocol === 'http:' && !isLoopback(url.href) && Object.keys(config.headers).length > 0) {
     found.push('its headers are sent unencrypted: use https');
   }
   return found.length > 0 ? { notes: found } : {};

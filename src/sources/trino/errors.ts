@@ -55,3 +55,7 @@ export function statusError(status: number, text: string): SourceError {
 function cut(text: string): string {
   return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
 }
+
+/** Something that no Trino says. */
+export const badAnswer = (what: string): SourceError =>
+  new SourceError('bad answer', `what answers at Trino's URL sent ${what}`);

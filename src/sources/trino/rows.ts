@@ -1,7 +1,7 @@
 /** Trino's arrays of values as objects by column, each value by its type. */
 import { exactNumber, isObject, type Json, parseJson } from '../../mcp/exact-json.ts';
-import { SourceError } from '../source.ts';
 import { distinctNames } from '../sql/column-names.ts';
+import { badAnswer } from './errors.ts';
 
 type Read = (value: Json) => Json;
 export type ReadRow = (values: Json) => Json;
@@ -85,8 +85,4 @@ function row(fields: readonly (Json | undefined)[]): Read {
 function text(name: Json | undefined): string {
   if (typeof name !== 'string') throw badAnswer('a column without a name');
   return name;
-}
-
-function badAnswer(what: string): SourceError {
-  return new SourceError('bad answer', `what answers at Trino's URL sent ${what}`);
 }

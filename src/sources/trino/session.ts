@@ -1,5 +1,6 @@
 /** What Trino is told about us with every request, and what a source may not be asked with. */
 import type { TrinoSource } from '../../config/document.ts';
+import { isLoopback } from '../../config/names.ts';
 
 /** In a source's definition secrets are plain strings. */
 export function connectionHeaders(config: TrinoSource): Readonly<Record<string, string>> {
@@ -23,8 +24,7 @@ export function connectionHeaders(config: TrinoSource): Readonly<Record<string, 
 /** Why the credential must not be sent. */
 export function credentialFault({ password, token }: TrinoSource, url: URL): string | undefined {
   if (password === undefined && token === undefined) return undefined;
-  const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
-  if (url.protocol === 'https:' || isLoopback) return undefined;
+  if (url.protocol === 'https:' || isLoopback(url.href)) return undefined;
   return "the source's password or token would travel unencrypted: write its url with https";
 }
 

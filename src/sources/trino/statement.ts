@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { isObject, type Json, type JsonObject, parseJson } from '../../mcp/exact-json.ts';
 import { type Answer, assertPlain, type HttpClient, type Sent } from '../http-client.ts';
 import { SourceError } from '../source.ts';
-import { queryError, statusError } from './errors.ts';
+import { badAnswer, queryError, statusError } from './errors.ts';
 
 export interface Run {
   readonly statement: string;
@@ -112,8 +112,4 @@ function pathOf(nextUri: Json | undefined): string | undefined {
   const at = url?.pathname.indexOf('/v1/statement/') ?? -1;
   if (url === undefined || at === -1) throw badAnswer('a nextUri that leads nowhere');
   return url.pathname.slice(at) + url.search;
-}
-
-function badAnswer(what: string): SourceError {
-  return new SourceError('bad answer', `what answers at Trino's URL sent ${what}`);
 }
