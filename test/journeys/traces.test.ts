@@ -44,10 +44,10 @@ t.test(
       'sallyport.verdict': 'allowed',
     });
     t.match(rule.attributes, { 'sallyport.rule.outcome': 'merged', 'sallyport.rule.source': 'tool demo__now' });
-    const { json } = await gateway.admin<{ items: { traceId: string }[] }>(
-      'GET',
-      'audit/events?tool=demo__add&limit=1',
-    );
-    t.equal(json.items[0]?.traceId, TRACE);
+    const row = await eventually(async () => {
+      const { json } = await gateway.admin<{ items: { traceId: string }[] }>('GET', 'audit/events?tool=demo__add');
+      return json.items[0];
+    });
+    t.equal(row.traceId, TRACE);
   },
 );
