@@ -36,10 +36,7 @@ export async function runDemo(options: { readonly port: number }): Promise<Demo>
     answer(sessions, request, response).catch((error: Error) => refuse(response, 500, -32603, error.message));
   });
   const reaper = setInterval(() => reap(sessions, Date.now() - IDLE_MS), 60_000).unref();
-  await new Promise<void>((resolve, reject) => {
-    http.once('error', reject);
-    http.listen(options.port, '127.0.0.1', resolve);
-  });
+  await listen(http, options.port);
   const { port } = http.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}/mcp`,
@@ -52,6 +49,29 @@ export async function runDemo(options: { readonly port: number }): Promise<Demo>
       });
     },
   };
+}
+
+/** How long a port that somebody has is waited for. Milliseconds. */
+const PORT_MS = 3000;
+
+/** The port was free when it was chosen; whoever has had it since, such as a client's own connection, mostly lets go soon. */
+async function listen(http: Server, port: number): Promise<void> {
+  const givesUpAt = performance.now() + PORT_MS;
+  for (;;) {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        http.once('error', reject);
+        http.listen(port, '127.0.0.1', () => {
+          http.off('error', reject);
+          resolve();
+        });
+      });
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || performance.now() > givesUpAt) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 async function answer(

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import t from 'tap';
@@ -74,4 +76,17 @@ t.test('sessions are bounded, and bad input is answered', async (t) => {
   t.equal((await post('{')).status, 400);
   t.equal((await post(`"${'x'.repeat(2 * 1024 * 1024)}"`)).status, 413);
   t.equal((await fetch(demo.url.replace('/mcp', '/other'))).status, 404);
+});
+
+t.test('a port that somebody has for a moment is waited for', async (t) => {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const { port } = holder.address() as AddressInfo;
+  const starting = runDemo({ port });
+  // It has met whoever has the port before this is gone.
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  holder.close();
+  const demo = await starting;
+  t.equal(demo.url, `http://127.0.0.1:${port}/mcp`);
+  await demo.close();
 });
